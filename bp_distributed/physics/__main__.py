@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``python -m bp_distributed.physics STEP``: one heavy step, alone in its process.
+
+The current directory is the attempt's folder.  In it lie ``request.json`` (parameters) and, where the
+step starts from arrays, ``inputs.npz``.  The step leaves ``arrays.npz`` and, last, ``verdict.json``;
+``progress.json`` is replaced as it goes.  No verdict means the step died.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bp_distributed.child import die_with_parent
+from bp_distributed.errors import FailureClass, ScienceError
+from bp_distributed.physics.outcome import Outcome
+
+STEPS = {
+    "melt": "quench:melt_step",
+    "quench": "quench:quench_step",
+    "relax": "quench:relax_step",
+    "structure": "structure:structure_step",
+    "vibration": "vibration:vibration_step",
+    "calibrate": "calibrate:calibrate_step",
+    "dry_run": "quench:dry_run_step",
+}
+
+
+def report_progress(done: float, total: float, note: str) -> None:
+    """Replace ``progress.json``, at most once a second."""
+    now = time.monotonic()
+    if now - report_progress.last < 1.0 and done < total:  # type: ignore[attr-defined]
+        return
+    report_progress.last = now  # type: ignore[attr-defined]
+    _replace_json(Path("progress.json"), {"done": done, "total": total, "note": note})
+
+
+report_progress.last = float("-inf")  # type: ignore[attr-defined]
+
+
+def _replace_json(path: Path, content: dict[str, Any]) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(json.dumps(content), encoding="utf-8")
+    aside.replace(path)
+
+
+def _succeed(outcome: Outcome) -> dict[str, Any]:
+    with Path("arrays.npz").open("wb") as file:
+        np.savez(file, **{name: np.asarray(value) for name, value in outcome.arrays.items()})
+    digest = hashlib.sha256(Path("arrays.npz").read_bytes()).hexdigest()
+    return {
+        "status": "rejected" if outcome.rejected else "done",
+        "reason": outcome.rejected.value if outcome.rejected else None,
+        "evidence": outcome.evidence,
+        "facts": outcome.facts,
+        "arrays_sha256": digest,
+    }
+
+
+def main(step: str) -> int:
+    """Run one step; return the exit code, 0 when a verdict (good or bad) was left."""
+    die_with_parent()
+    module, function = STEPS[step].split(":")
+    request = json.loads(Path("request.json").read_text(encoding="utf-8"))
+    inputs: dict[str, Any] = {}
+    if Path("inputs.npz").exists():
+        with np.load("inputs.npz", allow_pickle=False) as stored:
+            inputs = {name: stored[name] for name in stored.files}
+    run = getattr(importlib.import_module(f"bp_distributed.physics.{module}"), function)
+    started = time.time()
+    try:
+        verdict = _succeed(run(request, inputs, Path(), report_progress))
+    except ScienceError as error:
+        traceback.print_exc()
+        verdict = {
+            "status": "failed",
+            "class": FailureClass.SAMPLE,
+            "reason": error.reason.value,
+            "message": error.what,
+        }
+    verdict["seconds"] = time.time() - started
+    verdict["cpu_seconds"] = time.process_time()
+    _replace_json(Path("verdict.json"), verdict)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

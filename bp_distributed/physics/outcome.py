@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a step gives back, and how it says how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bp_distributed.errors import Reason
+
+Arrays = Mapping[str, NDArray[Any]]
+Progress = Callable[[float, float, str], None]
+"""``progress(done, total, note)``; cheap to call often."""
+
+
+def silent(done: float, total: float, note: str) -> None:  # noqa: ARG001 - the signature is the contract
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Arrays of a finished step, by the names of ``units.VARIABLES``.
+
+    ``rejected`` is set when the numbers are sound but the sample failed a scientific criterion; the
+    arrays are stored all the same, and ``evidence`` holds criterion, value and threshold.
+    """
+
+    arrays: dict[str, NDArray[Any] | np.generic | float]
+    rejected: Reason | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""LAMMPS "metal" units, the constants that leave them, and one table that names every variable on disk.
+
+Length Å, energy eV, mass amu, time ps, force eV/Å.  Angular frequencies are in rad/ps, which both
+papers print as "THz"; intensities g/ω² are in (rad/ps)⁻³ = ps³, and "µTHz⁻³" is 1e-6 of that.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+OMEGA_PER_SQRT_EIGENVALUE = 98.22694788464063
+"""rad/ps per sqrt(eV/Å²/amu): sqrt(e / (1.66053906660e-27 kg) / Å²) in ps⁻¹ (CODATA 2018)."""
+
+GPA_PER_EV_PER_A3 = 160.21766340
+"""GPa per eV/Å³."""
+
+GPA_PER_BAR = 1e-4
+
+G_CM3_PER_AMU_A3 = 1.66053906660
+"""g/cm³ per amu/Å³."""
+
+KM_S_PER_SQRT_GPA_CM3_G = 1.0
+"""km/s per sqrt(GPa/(g/cm³))."""
+
+ANGSTROM_PER_PS_PER_KM_S = 10.0
+
+KELVIN_PER_RAD_PS = 7.638232577
+"""K per rad/ps through ħω = k_B T."""
+
+MASS_AMU = {
+    "Al": 26.9815, "Fe": 55.847, "Ni": 58.6934, "Cu": 63.546, "Zr": 91.224, "P": 30.9738, "H": 1.008, "Ag": 107.8682,
+    "Au": 196.967, "Pt": 195.084, "Pd": 106.42, "Ti": 47.867, "Mg": 24.305, "Mo": 95.94, "W": 183.84, "Co": 58.9332,
+}  # fmt: skip
+"""Used only where a potential file is not at hand; a potential's own masses always win."""
+
+
+class Variable(NamedTuple):
+    """How one variable is labelled on disk."""
+
+    dims: tuple[str, ...]
+    units: str
+    long_name: str
+
+
+VARIABLES: dict[str, Variable] = {
+    # melt: start configurations
+    "branch_position": Variable(("branch", "atom", "cart"), "angstrom", "Cartesian position at the branch point"),
+    "branch_velocity": Variable(("branch", "atom", "cart"), "angstrom ps-1", "velocity at the branch point"),
+    "branch_cell": Variable(("branch", "cell_vector", "cart"), "angstrom", "lattice vectors (rows) at the branch point"),
+    "mean_square_displacement": Variable(("branch",), "angstrom2", "mean square displacement since the fcc start"),
+    # every configuration
+    "species": Variable(("atom",), "1", "index of the atom's element in the attribute 'elements'"),
+    "position": Variable(("atom", "cart"), "angstrom", "Cartesian position in the inherent structure"),
+    "cell": Variable(("cell_vector", "cart"), "angstrom", "lattice vectors (rows) of the inherent structure"),
+    "energy": Variable((), "eV", "potential energy of the inherent structure"),
+    "max_force": Variable((), "eV angstrom-1", "largest force component magnitude in the inherent structure"),
+    "pressure": Variable((), "GPa", "virial pressure of the inherent structure"),
+    "density": Variable((), "g cm-3", "mass density of the inherent structure"),
+    # thermodynamic history of a melt or quench
+    "history_time": Variable(("history",), "ps", "time since the start of the stage"),
+    "history_temperature": Variable(("history",), "K", "instantaneous temperature"),
+    "history_energy": Variable(("history",), "eV", "potential energy per atom"),
+    "history_volume": Variable(("history",), "angstrom3", "volume per atom"),
+    "history_pressure": Variable(("history",), "GPa", "pressure"),
+    # structure
+    "r": Variable(("r_bin",), "angstrom", "centre of the radial bin"),
+    "partial_pdf": Variable(("element_pair", "r_bin"), "1", "partial pair distribution function"),
+    "total_pdf": Variable(("r_bin",), "1", "total pair distribution function"),
+    "atomic_pdf": Variable(("atom", "element", "r_bin"), "1", "Gaussian atomic pair distribution by neighbour element"),
+    # vibration
+    "frequency": Variable(("mode",), "rad ps-1", "angular frequency of the normal mode, translations left out"),
+    "participation_ratio": Variable(("low_mode",), "1", "participation ratio of the mode"),
+    "omega": Variable(("omega_bin",), "rad ps-1", "centre of the frequency bin"),
+    "vdos": Variable(("omega_bin",), "ps", "vibrational density of states g, unit area"),
+    "reduced_vdos": Variable(("omega_bin",), "ps3", "reduced vibrational density of states g/omega2"),
+    "atomic_vdos": Variable(("atom", "low_omega_bin"), "ps", "atomic share of the density of states, sums to g"),
+    "low_omega": Variable(("low_omega_bin",), "rad ps-1", "centre of the frequency bin below the cut"),
+    "atomic_intensity": Variable(("atom",), "ps3", "atomic boson-peak intensity, maximum of g_i/omega2"),
+    "atomic_window_intensity": Variable(("atom",), "ps2", "integral of g_i/omega2 over the boson-peak window"),
+    "intensity": Variable((), "ps3", "boson-peak intensity, maximum of the binned g/omega2 (paper style, bin assumed)"),
+    "intensity_error": Variable((), "ps3", "standard error of the paper-style intensity"),
+    "peak_frequency": Variable((), "rad ps-1", "position of the paper-style boson peak"),
+    "robust_intensity": Variable((), "ps3", "boson-peak intensity, kernel estimate above the first phonon multiplet"),
+    "robust_intensity_error": Variable((), "ps3", "standard error of the robust intensity"),
+    "robust_peak_frequency": Variable((), "rad ps-1", "position of the robust boson peak"),
+    "shear_modulus": Variable((), "GPa", "shear modulus, non-affine, mean of five shear modes"),
+    "shear_modulus_spread": Variable((), "GPa", "standard deviation of the five shear-type moduli"),
+    "bulk_modulus": Variable((), "GPa", "bulk modulus, non-affine"),
+    "debye_frequency": Variable((), "rad ps-1", "Debye frequency of the sample's own elastic continuum"),
+    "debye_level": Variable((), "ps3", "Debye level 3/omega_D^3 of g/omega2"),
+    "first_phonon": Variable((), "rad ps-1", "first transverse phonon multiplet 2 pi c_t / L"),
+    "hessian_asymmetry": Variable((), "1", "largest relative |H - H^T| element"),
+    "residual": Variable((), "1", "largest eigen-residual |D e - lambda e| / lambda_max"),
+    "translation_residual": Variable((), "1", "largest |D t| / lambda_max over the three translations"),
+}

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One result as a labelled netCDF file, and back.  The labels come from one table, ``units.VARIABLES``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from bp_distributed.units import VARIABLES
+
+_SINGLE_PRECISION = {"atomic_pdf", "atomic_vdos"}
+
+
+def label(arrays: dict[str, NDArray[Any]], attributes: dict[str, Any]) -> xr.Dataset:
+    """Return arrays with their dimensions, units and long names.
+
+    Raises
+    ------
+    KeyError
+        If a name is not in the table: a programming error.
+    """
+    variables = {}
+    for name, values in arrays.items():
+        known = VARIABLES[name]
+        if name in _SINGLE_PRECISION:
+            values = values.astype(np.float32)  # noqa: PLW2901
+        variables[name] = (known.dims, values, {"units": known.units, "long_name": known.long_name})
+    return xr.Dataset(variables, attrs={"Conventions": "CF-1.11", **attributes})
+
+
+def write(dataset: xr.Dataset, path: Path) -> None:
+    """Write a netCDF4 file whose every chunk carries a checksum."""
+    encoding = {
+        name: {"zlib": True, "complevel": 1, "shuffle": True, "fletcher32": True}
+        for name, variable in dataset.variables.items()
+        if variable.ndim and variable.dtype.kind in "fiu"
+    }
+    dataset.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
+
+
+def read(path: Path) -> xr.Dataset:
+    """Return a result file, loaded and closed."""
+    with xr.open_dataset(path, engine="netcdf4", decode_times=False, decode_timedelta=False) as stored:
+        return stored.load()

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Look into result files from a process that may die of it.
+
+A damaged HDF5 file can crash or hang its reader, so a file is first opened in a helper process, which
+is fed paths and answers one line each; it ends when its owner closes the pipe or dies.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any, cast
+
+TIMEOUT_S = 60.0
+
+
+class Reader:
+    """A helper process that judges result files; started on first use, replaced when it dies."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the helper."""
+        if self._process:
+            cast("IO[str]", self._process.stdin).close()
+            cast("IO[str]", self._process.stdout).close()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def complaint(self, path: Path) -> str:
+        """Return what is wrong with the file at ``path``, or an empty string.
+
+        Wrong means: it does not open, a variable is not of this project, has unexpected dimensions or
+        units, or holds fill values or numbers that are not finite.
+        """
+        if self._process is None:
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "bp_distributed.reader"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            )  # fmt: skip
+        process = self._process
+        stdin, stdout = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
+        try:
+            stdin.write(json.dumps(str(path.absolute())) + "\n")
+            stdin.flush()
+            ready, _, _ = select.select([stdout], [], [], TIMEOUT_S)
+            answer = stdout.readline() if ready else ""
+        except OSError:
+            answer = ""
+        if not answer:
+            hung = process.poll() is None
+            self.close()
+            return f"reading it hung for {TIMEOUT_S:g} s" if hung else "reading it crashed the reader"
+        return str(json.loads(answer))
+
+
+def examine(path: str) -> str:
+    """Return what is wrong with a result file; runs in the helper."""
+    import netCDF4  # noqa: PLC0415 - only the helper loads the library that can crash
+    import numpy as np  # noqa: PLC0415
+
+    from bp_distributed.units import VARIABLES  # noqa: PLC0415
+
+    try:
+        with netCDF4.Dataset(path) as file:
+            for name, variable in file.variables.items():
+                if name not in VARIABLES:
+                    return f"unknown variable {name!r}"
+                known = VARIABLES[name]
+                if variable.dimensions != known.dims or variable.units != known.units:
+                    return f"{name}: dimensions {variable.dimensions} and unit {variable.units!r} are not as defined"
+                values: Any = variable[...]
+                if np.ma.is_masked(values) or not np.isfinite(np.ma.getdata(values)).all():
+                    return f"{name}: holds missing or non-finite numbers"
+    except (OSError, RuntimeError, AttributeError, ValueError, KeyError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def main() -> None:
+    """Answer one JSON line per path until the pipe closes."""
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(examine(json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

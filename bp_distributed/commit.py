@@ -31,10 +31,11 @@ INTENT = "manifest.json"
 
 @dataclass(frozen=True)
 class Commit:
-    """Outcome of one commit: the marker in force, and whether it is ours."""
+    """Outcome of one commit: the manifest in force, whether it is ours, and our own result's checksum."""
 
     manifest: dict[str, Any]
     won: bool
+    sha256: str
 
 
 def commit(folder: Path, result: Path, marker: Marker, facts: dict[str, Any]) -> Commit:
@@ -59,7 +60,7 @@ def commit(folder: Path, result: Path, marker: Marker, facts: dict[str, Any]) ->
     """
     size, digest = durable.sync_file(result)
     if existing := committed(folder):
-        return Commit(existing, won=False)
+        return Commit(existing, won=False, sha256=digest)
     final = folder / f"result-{digest[:16]}{result.suffix}"
     manifest = {**facts, "file": final.name, "size": size, "sha256": digest, "marker": marker.value}
     # The intent lies beside the attempt, so that a death before the marker loses nothing (`adopt`).
@@ -67,11 +68,11 @@ def commit(folder: Path, result: Path, marker: Marker, facts: dict[str, Any]) ->
     os.rename(result, final)  # noqa: PTH104 - the protocol is a list of system calls, kept visible
     durable.sync_directory(folder)
     if durable.publish(folder / marker, durable.sealed_json(manifest)):
-        return Commit(manifest, won=True)
+        return Commit(manifest, won=True, sha256=digest)
     winner = committed(folder)
     if winner is None:
         raise DamagedResultError(str(folder / marker), "exists but is torn; run 'bpd fsck'")
-    return Commit(winner, won=False)
+    return Commit(winner, won=False, sha256=digest)
 
 
 def adopt(folder: Path) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ step starts from arrays, ``inputs.npz``.  The step leaves ``arrays.npz`` and, la
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import json
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from bp_distributed.child import die_with_parent
-from bp_distributed.errors import FailureClass, ScienceError
+from bp_distributed.errors import ConfigError, FailureClass, ScienceError
 from bp_distributed.physics.outcome import Outcome
 
 STEPS = {
@@ -66,6 +67,10 @@ def _succeed(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _fail(kind: FailureClass, reason: str, message: str) -> dict[str, Any]:
+    return {"status": "failed", "class": kind, "reason": reason, "message": message}
+
+
 def main(step: str) -> int:
     """Run one step; return the exit code, 0 when a verdict (good or bad) was left."""
     die_with_parent()
@@ -81,12 +86,16 @@ def main(step: str) -> int:
         verdict = _succeed(run(request, inputs, Path(), report_progress))
     except ScienceError as error:
         traceback.print_exc()
-        verdict = {
-            "status": "failed",
-            "class": FailureClass.SAMPLE,
-            "reason": error.reason.value,
-            "message": error.what,
-        }
+        verdict = _fail(FailureClass.SAMPLE, error.reason.value, error.what)
+    except ConfigError as error:
+        traceback.print_exc()
+        verdict = _fail(FailureClass.CONFIGURATION, "configuration", str(error))
+    except MemoryError:
+        traceback.print_exc()
+        return errno.ENOMEM
+    except OSError as error:
+        traceback.print_exc()
+        return errno.ENOSPC if error.errno in {errno.ENOSPC, errno.EDQUOT} else errno.EIO
     verdict["seconds"] = time.time() - started
     verdict["cpu_seconds"] = time.process_time()
     _replace_json(Path("verdict.json"), verdict)

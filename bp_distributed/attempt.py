@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One execution of a task: its own folder, a claim, a heartbeat, and a record of how it ended.
+
+The record is opened before the work and closed after it.  One left open is itself the evidence of a
+death, because a killed worker writes no obituary.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bp_distributed import durable
+from bp_distributed.errors import FailureClass
+from bp_distributed.process_identity import is_alive, myself
+
+BEAT_S = 30.0
+_SCRATCH = ("inputs.npz", "arrays.npz", "progress.json", "hb", "manifest.json", "verdict.json",
+            "potential.*", "*.restart*", "[AB].*")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt, as its folder tells it."""
+
+    folder: Path
+
+    @property
+    def number(self) -> int:
+        """Attempts are counted from 1."""
+        return int(self.folder.name.split("-")[0])
+
+    @property
+    def claim(self) -> dict[str, Any] | None:
+        """Host, pid, epoch and start of the attempt; None if the claim was torn."""
+        return durable.read_sealed(self.folder / "claim.json")
+
+    @property
+    def failure(self) -> dict[str, Any] | None:
+        """The obituary: class, cause, message, charged; None while open or successful."""
+        return durable.read_sealed(self.folder / "FAILED.json")
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """Latest ``done``, ``total`` and ``note`` of the running step, if it has spoken."""
+        try:
+            content = json.loads((self.folder / "progress.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    @property
+    def is_running(self) -> bool:
+        """True while its process lives here, or is on a host we cannot see into."""
+        claim = self.claim
+        return claim is not None and self.failure is None and is_alive(claim) is not False
+
+    def fail(self, failure_class: FailureClass, cause: str, message: str, **evidence: Any) -> dict[str, Any]:
+        """Close the attempt with the reason of its failure; the first reason stands."""
+        charged = evidence.pop("charged", True)
+        record = {"class": failure_class.value, "cause": cause, "message": message, "charged": charged,
+                  "ended": time.time(), **evidence}  # fmt: skip
+        durable.publish(self.folder / "FAILED.json", durable.sealed_json(record))
+        return record
+
+    def sweep(self) -> None:
+        """Drop the scratch files of a committed attempt; claim, logs and request stay."""
+        for pattern in _SCRATCH:
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+
+
+def attempts_of(folder: Path) -> list[Attempt]:
+    """Return the attempts of a task's folder, oldest first."""
+    found = [Attempt(path) for path in folder.glob("attempts/*-*")]
+    return sorted(found, key=lambda attempt: (attempt.number, attempt.folder.name))
+
+
+def claim(folder: Path, epoch: int, **facts: Any) -> Attempt:
+    """Open the next attempt of a task: the directory is the claim.
+
+    Racing claims get folders of their own; safety lies in the commit, not here.
+    """
+    parent = durable.make_private_dir(folder / "attempts")
+    number = 1 + max((attempt.number for attempt in attempts_of(folder)), default=0)
+    attempt = Attempt(parent / f"{number}-{uuid.uuid4().hex[:8]}")
+    attempt.folder.mkdir(mode=0o700)
+    record = {**myself(), "epoch": epoch, "opened": time.time(), **facts}
+    durable.write_new(attempt.folder / "claim.json", durable.sealed_json(record))
+    return attempt
+
+
+def bury_the_dead(folder: Path, epoch: int) -> None:
+    """Close open attempts whose process is gone.
+
+    One that died with an earlier driver is not the sample's fault and is not charged.
+    """
+    for attempt in attempts_of(folder):
+        if attempt.failure is not None or attempt.is_running:
+            continue
+        record = attempt.claim or {}
+        died_with_driver = record.get("epoch", -1) < epoch
+        attempt.fail(
+            FailureClass.INFRASTRUCTURE,
+            "driver_lost" if died_with_driver else "worker_lost",
+            "its driver ended while it ran" if died_with_driver else "its worker process died",
+            charged=not died_with_driver,
+            host=record.get("host", "unknown"),
+        )
+
+
+@contextmanager
+def heartbeat(attempt: Attempt) -> Iterator[None]:
+    """Rewrite a counter in the attempt's folder until the block ends; the step itself cannot stop it."""
+    over = threading.Event()
+
+    def beat() -> None:
+        count = 0
+        while True:
+            try:
+                durable.replace_json(attempt.folder / "hb", {"beat": count})
+            except OSError:  # a full or lost disk: the silence is the message
+                pass
+            count += 1
+            if over.wait(BEAT_S):
+                return
+
+    thread = threading.Thread(target=beat, name=f"heartbeat-{attempt.folder.name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a worker does with one task: claim, feed a child, judge it, commit.
+
+Every worker imports this module, so it stays light.  Nothing here decides about retries or order; that
+is the driver's business.  Run it in a plain loop when one sample misbehaves.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bp_distributed import durable
+from bp_distributed.attempt import Attempt, attempts_of, bury_the_dead, claim, heartbeat
+from bp_distributed.child import ChildExit, run_child, step_command
+from bp_distributed.commit import Commit, Marker, commit, committed
+from bp_distributed.errors import CampaignError, FailureClass, InfrastructureError
+from bp_distributed.reader import Reader
+from bp_distributed.store import load_result
+
+STOP_FILE = "STOP"
+_STOP_POLL_S = 1.0
+_TAIL = 2000
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task as it travels to a worker: plain data only, so that any transport can carry it."""
+
+    key: str
+    stage: str
+    root: str
+    folder: str
+    request: dict[str, Any]
+    potential: str
+    """Campaign-relative path of the potential."""
+    source: str = ""
+    """Campaign-relative path of what the step starts from: a task folder or a structure file."""
+    epoch: int = 0
+    deadline_s: float = 86400.0
+    threads: int = 1
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a job, small enough to travel back."""
+
+    key: str
+    status: str
+    """``done``, ``rejected``, ``failed`` or ``duplicate``."""
+    message: str = ""
+    failure_class: str = ""
+    cause: str = ""
+    charged: bool = True
+    seconds: float = 0.0
+
+
+def run_job(job: Job) -> Report:
+    """Execute one attempt of a task and commit its result.
+
+    Parameters
+    ----------
+    job : Job
+
+    Returns
+    -------
+    Report
+        Failures are reported, and recorded in the attempt's folder, never raised; only cancellation
+        (``KeyboardInterrupt``) passes through.
+    """
+    folder = durable.make_private_dir(Path(job.root) / job.folder)
+    if existing := committed(folder):
+        return Report(job.key, existing["marker"].removesuffix(".json").lower(), "committed before")
+    bury_the_dead(folder, job.epoch)
+    attempt = claim(folder, job.epoch, task=job.key, threads=job.threads)
+    started = time.monotonic()
+    try:
+        with heartbeat(attempt):
+            _prepare(job, attempt)
+            exit_ = run_child(
+                step_command(job.stage), attempt.folder, job.deadline_s, job.threads, _stop_reason(job, folder)
+            )
+            return _conclude(job, attempt, exit_)
+    except InfrastructureError as error:
+        failure = FailureClass.SAMPLE if error.cause in _SAMPLE_CAUSES else FailureClass.INFRASTRUCTURE
+        return _failed(job, attempt, started, failure, error.cause, str(error), tail=error.evidence)
+    except CampaignError as error:  # an upstream result or input that does not verify
+        return _failed(job, attempt, started, FailureClass.INFRASTRUCTURE, "input", str(error))
+    except OSError as error:
+        return _failed(job, attempt, started, FailureClass.INFRASTRUCTURE, _os_cause(error), f"{error}")
+
+
+_SAMPLE_CAUSES = frozenset({"crashed", "error"})
+_UNCHARGED = frozenset({"cancelled", "disk_full"})
+
+
+def _failed(job: Job, attempt: Attempt, started: float, kind: FailureClass, cause: str, message: str, **more: Any) -> Report:
+    seconds = time.monotonic() - started
+    charged = cause not in _UNCHARGED
+    try:
+        attempt.fail(kind, cause, message, charged=charged, seconds=seconds, **more)
+    except OSError:  # the disk is full: the open claim speaks for itself
+        charged = False
+    return Report(job.key, "failed", message, kind.value, cause, charged, seconds)
+
+
+def _os_cause(error: OSError) -> str:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    return "disk_full" if full else "io"
+
+
+def _stop_reason(job: Job, folder: Path) -> Callable[[], str]:
+    """Return a poll that looks for a campaign-wide stop or a quarantine of this task, but not too often."""
+    last = [time.monotonic(), ""]
+
+    def poll() -> str:
+        if time.monotonic() - float(last[0]) > _STOP_POLL_S:
+            stop = (Path(job.root) / STOP_FILE).exists() or (folder / Marker.QUARANTINE).exists()
+            last[:] = [time.monotonic(), "cancelled" if stop else ""]
+        return str(last[1])
+
+    return poll
+
+
+# ---- before the child ---------------------------------------------------------------------------------------------
+
+
+def _prepare(job: Job, attempt: Attempt) -> None:
+    """Lay out everything the child needs in the attempt's folder."""
+    potential = Path(job.root) / job.potential
+    shutil.copyfile(potential, attempt.folder / job.request["potential_file"])
+    earlier = [other.folder for other in attempts_of(attempt.folder.parent.parent) if other.folder != attempt.folder]
+    request = {**job.request, "resume_from": [str(path) for path in reversed(earlier)]}
+    durable.write_new(attempt.folder / "request.json", json.dumps(request, indent=1).encode())
+    if make := _INPUTS.get(job.stage):
+        with (attempt.folder / "inputs.npz").open("wb") as file:
+            np.savez(file, **make(Path(job.root) / job.source, job.request))  # type: ignore[arg-type]
+
+
+def _from_melt(source: Path, request: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    melt = load_result(source)
+    at = melt.isel(branch=int(request["branch"]))
+    return {
+        "position": at["branch_position"].to_numpy(),
+        "velocity": at["branch_velocity"].to_numpy(),
+        "cell": at["branch_cell"].to_numpy(),
+        "species": melt["species"].to_numpy(),
+    }
+
+
+def _from_inherent(source: Path, request: Mapping[str, Any]) -> dict[str, NDArray[Any]]:  # noqa: ARG001 - one shape
+    result = load_result(source)
+    return {name: result[name].to_numpy() for name in ("position", "cell", "species")}
+
+
+def _from_file(source: Path, request: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    from bp_distributed.physics.configuration import read_configuration  # noqa: PLC0415 - only `relax` reads files
+
+    given = read_configuration(source, tuple(request["elements"]))
+    return {"position": given.positions_ic, "cell": given.cell_cc, "species": given.species_i}
+
+
+_INPUTS: dict[str, Callable[[Path, Mapping[str, Any]], dict[str, NDArray[Any]]]] = {
+    "quench": _from_melt,
+    "relax": _from_file,
+    "structure": _from_inherent,
+    "vibration": _from_inherent,
+}
+
+
+# ---- after the child ----------------------------------------------------------------------------------------------
+
+
+def _conclude(job: Job, attempt: Attempt, exit_: ChildExit) -> Report:
+    verdict = _verdict(attempt, exit_)
+    if verdict["status"] == "failed":
+        kind = FailureClass(verdict["class"])
+        attempt.fail(kind, verdict["reason"], verdict["message"], seconds=exit_.seconds, tail=tail(attempt.folder))
+        return Report(job.key, "failed", verdict["message"], kind.value, verdict["reason"], seconds=exit_.seconds)
+    result = _write_result(job, attempt, verdict)
+    claim_ = attempt.claim or {}
+    facts = {
+        "task": job.key,
+        "attempt": attempt.folder.name,
+        "epoch": job.epoch,
+        "host": claim_.get("host"),
+        "opened": claim_.get("opened"),
+        "committed": time.time(),
+        "seconds": exit_.seconds,
+        "cpu_seconds": verdict["cpu_seconds"],
+        "threads": job.threads,
+        "max_rss_bytes": exit_.max_rss_bytes,
+        "reason": verdict["reason"],
+        "evidence": verdict["evidence"],
+        "facts": verdict["facts"],
+    }
+    outcome = commit(attempt.folder.parent.parent, result, Marker[verdict["status"].upper()], facts)
+    if not outcome.won:
+        _record_duplicate(attempt, result, outcome)
+        return Report(job.key, "duplicate", "another attempt was first", seconds=exit_.seconds)
+    for other in attempts_of(attempt.folder.parent.parent):
+        if not other.is_running or other == attempt:
+            other.sweep()
+    return Report(job.key, verdict["status"], verdict["reason"] or "", seconds=exit_.seconds)
+
+
+def _verdict(attempt: Attempt, exit_: ChildExit) -> dict[str, Any]:
+    """Return the child's verdict, or raise what its death means."""
+    if exit_.stopped:
+        what = {"timeout": f"stopped after {exit_.seconds:.0f} s, its walltime", "cancelled": "stopped on request"}
+        raise InfrastructureError(exit_.stopped, what[exit_.stopped], tail(attempt.folder))
+    try:
+        verdict = json.loads((attempt.folder / "verdict.json").read_bytes())
+    except (OSError, ValueError):
+        verdict = None
+    if exit_.code == 0 and isinstance(verdict, dict):
+        return verdict
+    cause, what = _death(exit_.code)
+    raise InfrastructureError(cause, what, tail(attempt.folder))
+
+
+def _death(code: int) -> tuple[str, str]:
+    if code == -signal.SIGKILL:
+        return "killed", "the step was killed from outside (signal 9; out of memory?)"
+    if code in {-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}:
+        return "killed", f"the step was ended from outside (signal {-code})"
+    if code < 0:
+        return "crashed", f"the step crashed (signal {-code}, {signal.Signals(-code).name})"
+    if code == errno.ENOSPC:
+        return "disk_full", "no space left while the step was writing"
+    if code == errno.ENOMEM:
+        return "out_of_memory", "the step ran out of memory"
+    return ("no_verdict", "the step left no verdict") if code == 0 else ("error", f"the step ended with exit code {code}")
+
+
+def tail(folder: Path) -> str:
+    """Return the end of what the step said on stderr, for the record of a failure."""
+    try:
+        text = (folder / "stderr").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return text[-_TAIL:]
+
+
+@functools.cache
+def _reader() -> Reader:
+    """One guarded reader per worker process; it ends with the process."""
+    return Reader()
+
+
+def _write_result(job: Job, attempt: Attempt, verdict: Mapping[str, Any]) -> Path:
+    from bp_distributed import dataset  # noqa: PLC0415 - xarray is not needed to import this module on the scheduler
+
+    _, digest = durable.digest_of(attempt.folder / "arrays.npz")
+    if digest != verdict["arrays_sha256"]:
+        raise InfrastructureError("io", "arrays.npz changed after the step wrote it")
+    with np.load(attempt.folder / "arrays.npz", allow_pickle=False) as stored:
+        labelled = dataset.label({name: stored[name] for name in stored.files}, job.attributes)
+    result = attempt.folder / "result.nc"
+    try:
+        dataset.write(labelled, result)
+    except RuntimeError as error:  # netCDF's answer to a full disk
+        raise _write_error(attempt.folder, error) from error
+    if complaint := _reader().complaint(result):
+        raise InfrastructureError("unsound_result", f"the result is not sound: {complaint}")
+    return result
+
+
+def _write_error(folder: Path, error: RuntimeError) -> InfrastructureError:
+    usage = os.statvfs(folder)
+    cause = "disk_full" if usage.f_bavail * usage.f_frsize < 1 << 20 else "io"
+    return InfrastructureError(cause, f"could not write the result: {error}")
+
+
+def _record_duplicate(attempt: Attempt, result: Path, outcome: Commit) -> None:
+    """Keep what lost the race when it differs from the winner: the step is then not deterministic."""
+    equal = outcome.sha256 == outcome.manifest["sha256"]
+    record = {"winner": outcome.manifest["attempt"], "equal": equal, "sha256": outcome.sha256}
+    durable.publish(attempt.folder / "DUPLICATE.json", durable.sealed_json(record))
+    if equal:
+        result.unlink(missing_ok=True)
+    attempt.sweep()

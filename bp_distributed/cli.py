@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``bpd``: the command line.  Thin: every command calls one method of :class:`bp_distributed.campaign.Campaign`.
+
+Exit codes: 0 done, 1 internal error, 2 bad input or damage found, 3 another driver is at work, 4 superseded by
+a newer driver, 10 unfinished but healthy, 11 finished with tasks set aside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bp_distributed.errors import CampaignError
+
+if TYPE_CHECKING:
+    from bp_distributed.campaign import Campaign
+
+UNFINISHED, WITH_QUARANTINE, DAMAGE = 10, 11, 2
+
+app = typer.Typer(
+    name="bpd",
+    help="Run a boson-peak campaign: melt, quench, diagonalise, gather, learn, report.\n\n"
+    "Start with 'bpd init my-campaign', edit the campaign.yaml in it, look with 'bpd plan my-campaign', then "
+    "'bpd run my-campaign'. Interrupt it as you like: the same command continues.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Folder = Annotated[Path, typer.Argument(help="campaign folder, or the campaign.yaml in it", show_default="this folder")]
+Samples = Annotated[list[str] | None, typer.Argument(help="sample ids, their first 4+ characters, or labels")]
+Sample = Annotated[str, typer.Argument(help="sample id, its first 4+ characters, label, or task key")]
+In = Annotated[Path, typer.Option("--in", "-C", help="campaign folder")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for other programs")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", "-n", min=0, help="worker processes; 0 runs in this process", show_default="all cores")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
+HERE = Path()
+
+
+def main() -> None:
+    """Run the command line; a wrong input is one line on stderr, never a traceback."""
+    try:
+        app()
+    except CampaignError as error:
+        sys.stderr.write(f"bpd: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(UNFINISHED)
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _campaign(path: Path) -> Campaign:
+    from bp_distributed.campaign import Campaign
+
+    return Campaign(path)
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+def _print_json(content: Any) -> None:
+    typer.echo(json.dumps(content, indent=1, default=str))
+
+
+# ---- prepare --------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel="prepare")
+def init(
+    folder: Annotated[Path, typer.Argument(help="folder to make")],
+    preset: Annotated[str, typer.Option(help="demo, tao2023 or yang2022")] = "demo",
+) -> None:
+    """Make a campaign folder with a commented campaign.yaml to edit."""
+    from bp_distributed.terminal import init_folder
+
+    path = init_folder(folder, preset)
+    _say(f"wrote {path}\nedit it, then look at what it asks for: bpd plan {folder}")
+
+
+@app.command(rich_help_panel="prepare")
+def plan(
+    folder: Folder = HERE,
+    samples: Annotated[bool, typer.Option("--samples", help="list every sample")] = False,  # noqa: FBT002
+    yes: Yes = False,
+    json_: AsJson = False,
+) -> None:
+    """Show samples, stages, core-hours and storage before anything runs."""
+    from bp_distributed import terminal
+
+    campaign = _campaign(folder)
+    planned = campaign.plan(allow_huge=yes)
+    if json_:
+        _print_json(terminal.plan_json(campaign, planned))
+    else:
+        terminal.print_plan(campaign, planned, list_samples=samples)
+
+
+@app.command(rich_help_panel="prepare")
+def amend(folder: Folder = HERE, yes: Yes = False) -> None:
+    """Take a changed campaign.yaml over; results whose definition did not change are kept."""
+    store = _campaign(folder).start(amend=True, allow_huge=yes)
+    kept = sum(store.has_result(task) for task in store.plan.tasks)
+    _say(f"plan amended: {len(store.plan.samples)} samples, {len(store.plan.tasks)} tasks, {kept} of them have results already")
+
+
+@app.command(rich_help_panel="prepare")
+def doctor(folder: Folder = HERE) -> None:
+    """Check this machine: LAMMPS, potential, libraries, file system, memory."""
+    from bp_distributed.doctor import examine
+
+    raise typer.Exit(examine(folder))
+
+
+# ---- run ------------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel="run")
+def run(
+    folder: Folder = HERE,
+    workers: Workers = None,
+    yes: Yes = False,
+    steal_lock: Annotated[bool, typer.Option("--steal-lock", help="take over from a driver that seems alive")] = False,
+) -> None:
+    """Run the campaign here until it has ended; the same command continues after any interruption."""
+    from bp_distributed import terminal
+
+    if steal_lock and not yes:
+        typer.confirm("Another driver may be alive; it will stop itself. Take the campaign over?", abort=True)
+    raise typer.Exit(terminal.run_with_display(_campaign(folder), workers, steal=steal_lock))
+
+
+@app.command(rich_help_panel="run")
+def cancel(samples: Samples = None, folder: In = HERE) -> None:
+    """Stop the running driver, or set single SAMPLES aside; checkpoints stay."""
+    set_aside = _campaign(folder).cancel(samples or ())
+    if samples:
+        _say(f"{len(set_aside)} tasks set aside; 'bpd retry' releases them")
+    else:
+        _say("asked the driver to stop; running steps end now and continue from their checkpoints with 'bpd run'")
+
+
+@app.command(rich_help_panel="run")
+def retry(
+    samples: Samples = None,
+    folder: In = HERE,
+    cause: Annotated[str | None, typer.Option(help="only failures of this cause, as 'bpd status' names them")] = None,
+) -> None:
+    """Forgive failures and lift quarantines, so that the next run tries again."""
+    released = _campaign(folder).retry(samples or (), cause=cause)
+    _say(f"{len(released)} tasks released; 'bpd run' takes them up" if released else "nothing to release")
+
+
+# ---- look -----------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel="look")
+def status(
+    folder: Folder = HERE,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="refresh until it has ended")] = False,  # noqa: FBT002
+    json_: AsJson = False,
+) -> None:
+    """Show where the campaign stands; read from disk, with or without a running driver."""
+    from bp_distributed import terminal
+
+    campaign = _campaign(folder)
+    if json_:
+        _print_json(campaign.status().to_json())
+    else:
+        terminal.print_status(campaign, watch=watch)
+
+
+@app.command(rich_help_panel="look")
+def show(sample: Annotated[str | None, typer.Argument(help="sample id, beginning or label; none lists them")] = None,
+         folder: In = HERE, json_: AsJson = False) -> None:  # fmt: skip
+    """Show one sample: what defines it, its stages, results, attempts and failures."""
+    from bp_distributed import terminal
+
+    campaign = _campaign(folder)
+    if sample is None:
+        terminal.print_samples(campaign)
+    elif json_:
+        _print_json(terminal.sample_json(campaign, sample))
+    else:
+        terminal.print_sample(campaign, sample)
+
+
+@app.command(rich_help_panel="look")
+def logs(
+    sample: Sample,
+    folder: In = HERE,
+    stage: Annotated[str | None, typer.Option(help="stage; by default the one that ran last")] = None,
+    lines: Annotated[int, typer.Option("--lines", help="lines to show")] = 30,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="keep showing what is added")] = False,  # noqa: FBT002
+) -> None:
+    """Show the end of a sample's newest log (LAMMPS log, stdout and stderr)."""
+    from bp_distributed import terminal
+
+    terminal.print_logs(_campaign(folder), sample, stage, lines, follow=follow)
+
+
+# ---- repair ---------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel="repair")
+def fsck(
+    folder: Folder = HERE,
+    adopt: Annotated[bool, typer.Option("--adopt", help="commit intact results whose writer died before its marker")] = False,
+    json_: AsJson = False,
+) -> None:
+    """Prove that every task is in one state and every committed result is intact."""
+    from bp_distributed import terminal
+
+    findings = terminal.fsck_with_display(_campaign(folder), adopt=adopt, quiet=json_)
+    if json_:
+        _print_json({**vars(findings), "clean": findings.clean})
+    raise typer.Exit(0 if findings.clean else DAMAGE)
+
+
+@app.command(rich_help_panel="repair")
+def selftest(folder: Annotated[Path, typer.Argument(help="folder on the file system to try")]) -> None:
+    """Try on a file system everything the store relies on."""
+    from bp_distributed.durable import self_test
+
+    for line in self_test(folder):
+        _say(line)
+
+
+# ---- results --------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel="results")
+def gather(folder: Folder = HERE) -> None:
+    """Gather all results into one netCDF dataset."""
+    from bp_distributed import terminal
+
+    terminal.gather_with_display(_campaign(folder))
+
+
+@app.command(rich_help_panel="results")
+def train(folder: Folder = HERE) -> None:
+    """Train the network and its baselines on the gathered dataset."""
+    from bp_distributed import terminal
+
+    terminal.train_with_display(_campaign(folder))
+
+
+@app.command(rich_help_panel="results")
+def report(folder: Folder = HERE) -> None:
+    """Write the report: one self-contained HTML page and its figures as PNG."""
+    path = _campaign(folder).report()
+    _say(f"report: {path}")
+
+
+@app.command(rich_help_panel="results")
+def demo(folder: Folder = Path("demo-campaign"), workers: Workers = None) -> None:
+    """Run a small real campaign from melt to report; again it does nothing, or finishes what was interrupted."""
+    from bp_distributed import terminal
+
+    raise typer.Exit(terminal.run_demo(folder, workers))
+
+
+if __name__ == "__main__":
+    main()

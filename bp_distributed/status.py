@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where a campaign stands, from what lies on disk: the table people look at and its JSON."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bp_distributed.attempt import Attempt, attempts_of
+from bp_distributed.lock import live_owner
+from bp_distributed.store import HAS_RESULT, TERMINAL, State, Store, TaskState
+
+HOUR_S = 3600.0
+
+
+@dataclass
+class StageRow:
+    """One line of the table; times in core-hours."""
+
+    stage: str
+    tasks: int = 0
+    counts: dict[str, int] = field(default_factory=lambda: {state.value: 0 for state in State})
+    core_hours_used: float = 0.0
+    core_hours_remaining: float = 0.0
+
+    @property
+    def ended(self) -> int:
+        """Tasks that will not run again by themselves."""
+        return sum(self.counts[state.value] for state in TERMINAL)
+
+
+@dataclass(frozen=True)
+class Running:
+    """One task at work."""
+
+    task: str
+    host: str
+    seconds: float
+    fraction: float | None
+    note: str
+
+
+@dataclass
+class Status:
+    """A whole campaign at one moment."""
+
+    name: str
+    root: str
+    rows: list[StageRow]
+    running: list[Running]
+    causes: dict[str, int]
+    """Number of quarantined and failed tasks per cause."""
+    driver: str
+    eta_s: float | None
+
+    @property
+    def finished(self) -> bool:
+        """True when every task is terminal."""
+        return all(row.ended == row.tasks for row in self.rows)
+
+    @property
+    def quarantined(self) -> int:
+        """Return the number of tasks set aside."""
+        return sum(row.counts[State.QUARANTINED] for row in self.rows)
+
+    @property
+    def tasks(self) -> int:
+        """Return the number of tasks planned."""
+        return sum(row.tasks for row in self.rows)
+
+    @property
+    def ended(self) -> int:
+        """Return the number of tasks that are terminal."""
+        return sum(row.ended for row in self.rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data, for ``bpd status --json``."""
+        return {**asdict(self), "finished": self.finished, "quarantined": self.quarantined}
+
+
+def campaign_status(
+    store: Store,
+    seconds: Mapping[str, float],
+    states: Mapping[str, TaskState] | None = None,
+    slots: int = 1,
+) -> Status:
+    """Return the status of a campaign.
+
+    Parameters
+    ----------
+    store : Store
+    seconds : mapping
+        Expected core-seconds by task key; corrected per stage by what finished tasks really took.
+    states : mapping, optional
+        States by task key; read from disk when absent.
+    slots : int
+        Tasks that run at once, for the ETA.
+    """
+    states = states or store.states()
+    rows = {stage: StageRow(stage) for stage in store.plan.stages}
+    expected_done: Counter[str] = Counter()
+    spent_done: Counter[str] = Counter()
+    remaining: Counter[str] = Counter()
+    for task in store.plan.tasks:
+        state = states[task.key]
+        row = rows[task.stage]
+        row.tasks += 1
+        row.counts[state.state.value] += 1
+        spent = _spent(state)
+        row.core_hours_used += spent / HOUR_S
+        if state.state in HAS_RESULT:
+            expected_done[task.stage] += seconds.get(task.key, 0.0)  # type: ignore[assignment]
+            spent_done[task.stage] += spent  # type: ignore[assignment]
+        elif state.state not in TERMINAL:
+            remaining[task.stage] += seconds.get(task.key, 0.0) * (1 - _fraction(state.running))  # type: ignore[assignment]
+    for stage, row in rows.items():
+        scale = spent_done[stage] / expected_done[stage] if expected_done[stage] and spent_done[stage] else 1.0
+        row.core_hours_remaining = remaining[stage] * scale / HOUR_S
+    left = sum(row.core_hours_remaining for row in rows.values())
+    driver = live_owner(store.root)
+    return Status(
+        name=store.record["config"]["name"],
+        root=str(store.root),
+        rows=list(rows.values()),
+        running=_running(states),
+        causes=dict(_causes(states)),
+        driver=f"{driver['user']} on {driver['host']}, pid {driver['pid']}" if driver else "",
+        eta_s=left * HOUR_S / slots if left else None,
+    )
+
+
+def _spent(state: TaskState) -> float:
+    """Core-seconds of the attempts that count: the committed one and the charged failures."""
+    manifest = state.manifest or {}
+    return float(manifest.get("seconds", 0.0)) * int(manifest.get("threads", 1)) + sum(
+        float(failure.get("seconds", 0.0)) for failure in state.failures
+    )
+
+
+def _fraction(attempt: Attempt | None) -> float:
+    progress = attempt.progress if attempt else None
+    if not progress or not progress.get("total"):
+        return 0.0
+    return min(1.0, max(0.0, float(progress["done"]) / float(progress["total"])))
+
+
+def _running(states: Mapping[str, TaskState]) -> list[Running]:
+    found = []
+    for key, state in states.items():
+        if state.running is None:
+            continue
+        claim, progress = state.running.claim or {}, state.running.progress or {}
+        fraction = _fraction(state.running) if progress else None
+        elapsed = time.time() - float(claim.get("opened", time.time()))
+        found.append(Running(key, str(claim.get("host", "")), elapsed, fraction, str(progress.get("note", ""))))
+    return found
+
+
+def _causes(states: Mapping[str, TaskState]) -> Counter[str]:
+    causes: Counter[str] = Counter()
+    for state in states.values():
+        if state.state in {State.FAILED, State.QUARANTINED}:
+            causes[str(state.failures[-1]["cause"]) if state.failures else "set aside"] += 1
+    return causes
+
+
+@dataclass(frozen=True)
+class FailureRow:
+    """One failed, rejected or quarantined task, for ``bpd status`` and the report."""
+
+    task: str
+    sample: str
+    stage: str
+    state: str
+    failure_class: str
+    reason: str
+    message: str
+    folder: str
+
+
+def failure_rows(store: Store, states: Mapping[str, TaskState] | None = None) -> list[FailureRow]:
+    """Return every task that did not end in ``done``, with its reason and where the evidence lies."""
+    states = states or store.states()
+    rows = []
+    for task in store.plan.tasks:
+        state = states[task.key]
+        if state.state is State.REJECTED and state.manifest:
+            evidence = ", ".join(f"{name}={_short(value)}" for name, value in state.manifest.get("evidence", {}).items())
+            rows.append(_row(store, task, state, "rejected", str(state.manifest.get("reason")), evidence))
+        elif state.state in {State.FAILED, State.QUARANTINED}:
+            last = state.failures[-1] if state.failures else {}
+            message = str(last.get("message") or (state.manifest or {}).get("reason", ""))
+            rows.append(_row(store, task, state, str(last.get("class", "")), str(last.get("cause", "set aside")), message))
+    return rows
+
+
+def _row(store: Store, task: Any, state: TaskState, kind: str, reason: str, message: str) -> FailureRow:
+    return FailureRow(
+        task.key, store.plan.label(task.owner), task.stage, state.state.value, kind, reason, message, str(store.folder(task))
+    )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def last_attempt(store: Store, key: str) -> Attempt | None:
+    """Return the newest attempt of a task, or None."""
+    attempts = attempts_of(store.folder(store.plan.task(key)))
+    return attempts[-1] if attempts else None

@@ -1,0 +1,499 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the command line prints: tables and bars.  No decision is made here."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, track
+from rich.table import Table
+
+from bp_distributed import durable
+from bp_distributed.campaign import CONFIG_NAME, Campaign
+from bp_distributed.cli import UNFINISHED, WITH_QUARANTINE
+from bp_distributed.errors import ConfigError
+from bp_distributed.plan import Plan
+from bp_distributed.presets import preset_text
+from bp_distributed.status import Status, StageRow, campaign_status
+from bp_distributed.store import State, Store
+
+if TYPE_CHECKING:
+    from bp_distributed.driver import Driver
+    from bp_distributed.fsck import Findings
+
+REFRESH_S = 1.0
+QUIET_LINE_S = 15.0
+"""Without a terminal a line is printed this often."""
+
+console = Console(highlight=False)
+
+
+def init_folder(folder: Path, preset: str) -> Path:
+    """Write a commented ``campaign.yaml``; an existing one is never replaced.
+
+    Raises
+    ------
+    ConfigError
+        If there is one, or the preset is unknown.
+    """
+    text = preset_text(preset)
+    path = folder / CONFIG_NAME
+    durable.make_private_dir(folder)
+    if not durable.publish(path, text.encode()):
+        raise ConfigError(str(path), "", "exists already; edit it, or choose another folder")
+    return path
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time people read at a glance."""
+    if seconds is None:
+        return "–"
+    if seconds < 90:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    if seconds < 5400:  # noqa: PLR2004
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} d"  # noqa: PLR2004
+
+
+def size(count: float) -> str:
+    """Return bytes in a unit people read at a glance."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000:  # noqa: PLR2004
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} PB"
+
+
+# ---- plan -----------------------------------------------------------------------------------------------------------
+
+
+def plan_json(campaign: Campaign, plan: Plan) -> dict[str, Any]:
+    """Return the plan and its cost as plain data."""
+    table = campaign.cost(plan)
+    samples = [{**asdict(sample), "group": sample.group} for sample in plan.samples]
+    return {
+        "name": campaign.config.name,
+        "potential": asdict(plan.potential) | {"path": str(plan.potential.path)},
+        "samples": samples,
+        "melts": len(plan.melts),
+        "tasks": len(plan.tasks),
+        "cost": [asdict(row) for row in table.rows],
+        "warnings": list(plan.warnings),
+    }
+
+
+def print_plan(campaign: Campaign, plan: Plan, *, list_samples: bool) -> None:
+    """Print samples, stages, core-hours and storage."""
+    if not plan.samples:
+        console.print("nothing to do: the configuration asks for no samples")
+        return
+    console.print(f"[bold]{campaign.config.name}[/bold]: {len(plan.samples)} samples from {len(plan.melts)} melts")
+    console.print(f"potential: {plan.potential.label} (sha256 {plan.potential.sha256[:12]})")
+    console.print(_block_table(plan))
+    if list_samples:
+        console.print(_sample_table(plan.samples, plan))
+    with console.status("measuring how fast this machine is (once, a few seconds)"):
+        cost = campaign.cost(plan)
+    console.print(_cost_table(cost))
+    for warning in plan.warnings:
+        console.print(f"[yellow]note[/yellow]: {warning}")
+
+
+def _block_table(plan: Plan) -> Table:
+    table = Table("block", "composition", "atoms", "samples", "cooling rates (K/s)", "melts")
+    blocks: dict[str, list[Any]] = {}
+    for sample in plan.samples:
+        blocks.setdefault(sample.block, []).append(sample)
+    for name, samples in blocks.items():
+        rates = sorted({s.origin.cooling_rate_K_per_s for s in samples if hasattr(s.origin, "cooling_rate_K_per_s")})
+        groups = {s.group for s in samples}
+        compositions = {composition_text(s.composition) for s in samples}
+        atoms = sorted({s.n_atoms for s in samples})
+        table.add_row(
+            name, ", ".join(sorted(compositions)), ", ".join(map(str, atoms)), str(len(samples)),
+            _rates_text(rates), str(len(groups)) if rates else "given",
+        )  # fmt: skip
+    return table
+
+
+def composition_text(composition: dict[str, float]) -> str:
+    """Return ``Cu50Zr50`` for fractions by element."""
+    return "".join(f"{element}{100 * fraction:g}" for element, fraction in composition.items())
+
+
+def _rates_text(rates: Sequence[float]) -> str:
+    if not rates:
+        return "–"
+    if len(rates) <= 6:  # noqa: PLR2004
+        return ", ".join(f"{rate:.3g}" for rate in rates)
+    return f"{len(rates)} from {rates[0]:.3g} to {rates[-1]:.3g}"
+
+
+def _sample_table(samples: Iterable[Any], plan: Plan) -> Table:
+    table = Table("id", "label", "composition", "atoms", "cooling rate (K/s)", "group")
+    for sample in samples:
+        rate = getattr(sample.origin, "cooling_rate_K_per_s", None)
+        table.add_row(
+            sample.sid[:8], plan.label(sample.sid), composition_text(sample.composition), str(sample.n_atoms),
+            f"{rate:.4g}" if rate else "given", sample.group[:8],
+        )  # fmt: skip
+    return table
+
+
+def _cost_table(cost: Any) -> Table:
+    table = Table("stage", "tasks", "core-hours", "storage", title="expected cost", title_justify="left")
+    for row in cost.rows:
+        table.add_row(row.stage, str(row.tasks), f"{row.core_hours:.3g}", size(row.storage_bytes))
+    table.add_section()
+    total = sum(row.core_hours for row in cost.rows)
+    table.add_row("all", str(sum(r.tasks for r in cost.rows)), f"{total:.3g}", size(sum(r.storage_bytes for r in cost.rows)))
+    return table
+
+
+# ---- run ------------------------------------------------------------------------------------------------------------
+
+
+def run_with_display(campaign: Campaign, workers: int | None, *, steal: bool = False) -> int:
+    """Run the campaign behind a live table; return the exit code."""
+    from bp_distributed.driver import Ending  # noqa: PLC0415 - pulls Dask in
+
+    store = campaign.start()
+    if not store.plan.tasks:
+        console.print("nothing to do: the configuration asks for no samples")
+        return 0
+    if not store.unfinished():
+        return _nothing_to_do(campaign)
+    console.print(f"[bold]{store.record['config']['name']}[/bold]: {len(store.unfinished())} of {len(store.plan.tasks)} tasks to do")
+    view = _View(store)
+    with _orderly_stop(view), view:
+        ending = campaign.run(workers, steal=steal, on_tick=view.tick)
+    status = campaign.status()
+    console.print(status_view(status))
+    console.print(view.message or _last_words(status, ending, campaign))
+    if ending is not Ending.FINISHED:
+        return UNFINISHED
+    return WITH_QUARANTINE if status.quarantined else 0
+
+
+def _nothing_to_do(campaign: Campaign) -> int:
+    status = campaign.status()
+    console.print(f"nothing to do: all {status.tasks} tasks of {status.name} have ended")
+    if not status.quarantined:
+        return 0
+    console.print(f"{status.quarantined} of them are set aside; 'bpd status' says why, 'bpd retry' releases them")
+    return WITH_QUARANTINE
+
+
+def _last_words(status: Status, ending: str, campaign: Campaign) -> str:
+    if ending == "stopped":
+        return f"stopped; 'bpd run {campaign.root}' continues, nothing is lost"
+    if status.quarantined:
+        return f"finished; {status.quarantined} tasks are set aside: 'bpd show' and 'bpd logs' say why, 'bpd retry' releases them"
+    return "finished"
+
+
+class _View:
+    """The live table of a run; on a pipe or in CI one line now and then instead."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._last, self._said = store, 0.0, 0.0
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self.driver: Driver | None = None
+
+    def __enter__(self) -> _View:
+        if self._live:
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._live:
+            self._live.__exit__(*error)
+
+    @property
+    def message(self) -> str:
+        return self.driver.message if self.driver else ""
+
+    def tick(self, driver: Driver) -> None:
+        first, self.driver = self.driver is None, driver
+        if first and driver.pool.dashboard:
+            console.print(f"dashboard: {driver.pool.dashboard}")
+        now = time.monotonic()
+        if now - self._last < REFRESH_S:
+            return
+        self._last = now
+        states = dict(driver.states)
+        for key in driver.in_flight:
+            states[key] = self._store.state(driver.in_flight[key])
+        status = campaign_status(self._store, driver.seconds, states, driver.pool.slots)
+        if self._live:
+            self._live.update(status_view(status), refresh=True)
+        elif now - self._said > QUIET_LINE_S:
+            self._said = now
+            console.print(one_line(status))
+
+
+@contextmanager
+def _orderly_stop(view: _View) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into a stop that ends the running steps at once; the second one is for real."""
+
+    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if view.driver is None or view.driver.stop_requested:
+            signal.signal(number, signal.SIG_DFL)
+            raise KeyboardInterrupt
+        view.driver.stop_requested = True
+        console.print("stopping: ending the running steps; their checkpoints stay")
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+# ---- status ---------------------------------------------------------------------------------------------------------
+
+
+def one_line(status: Status) -> str:
+    """Return the status as one line for logs."""
+    running = ", ".join(
+        f"{running.task[:16]} {running.fraction:.0%}" if running.fraction is not None else running.task[:16]
+        for running in status.running
+    )
+    eta = f", about {duration(status.eta_s)} left" if status.eta_s else ""
+    return f"{status.ended}/{status.tasks} tasks ended{eta}" + (f"; running: {running}" if running else "")
+
+
+def status_view(status: Status) -> RenderableType:
+    """Return the status table with bars, and the running tasks under it."""
+    table = Table(title=f"{status.name}  ·  {status.ended}/{status.tasks} tasks ended", title_justify="left")
+    for head in ("stage", "", *(state.value for state in State), "core-h used", "core-h left"):
+        table.add_column(head, justify="left" if head in {"stage", ""} else "right")
+    for row in status.rows:
+        if row.tasks:
+            table.add_row(*_stage_cells(row))
+    lines: list[RenderableType] = [table]
+    if status.running:
+        running = Table("running", "host", "for", "at", "doing", box=None, padding=(0, 1))
+        for task in status.running[:12]:
+            at = f"{task.fraction:.0%}" if task.fraction is not None else ""
+            running.add_row(task.task[:24], task.host, duration(task.seconds), at, task.note)
+        lines.append(running)
+    if status.causes:
+        causes = ", ".join(f"{count} × {cause}" for cause, count in status.causes.items())
+        lines.append(f"[red]failures[/red]: {causes}")
+    tail = f"driver: {status.driver}" if status.driver else "no driver at work"
+    if not status.finished:
+        tail += f"  ·  about {duration(status.eta_s)} left"
+    lines.append(f"[dim]{tail}[/dim]")
+    return Group(*lines)
+
+
+def _stage_cells(row: StageRow) -> list[RenderableType]:
+    bar = Progress(BarColumn(bar_width=16), auto_refresh=False)
+    bar.add_task("", total=row.tasks, completed=row.ended)
+    counts = [str(row.counts[state.value] or "·") for state in State]
+    return [row.stage, bar, *counts, f"{row.core_hours_used:.3f}", f"{row.core_hours_remaining:.3f}"]
+
+
+def print_status(campaign: Campaign, *, watch: bool) -> None:
+    """Print the status once, or keep it up to date until the campaign has ended."""
+    status = campaign.status()
+    if not watch:
+        console.print(status_view(status))
+        return
+    with Live(status_view(status), console=console, auto_refresh=False) as live:
+        while not status.finished:
+            time.sleep(2 * REFRESH_S)
+            status = campaign.status()
+            live.update(status_view(status), refresh=True)
+
+
+# ---- one sample -----------------------------------------------------------------------------------------------------
+
+
+def print_samples(campaign: Campaign) -> None:
+    """List every sample with the state of its stages."""
+    store = campaign.store
+    states = store.states()
+    table = Table("id", "label", *store.plan.stages)
+    for owner in store.plan.owners:
+        cells = {task.stage: states[task.key].state.value for task in store.plan.tasks_of(owner)}
+        table.add_row(owner[:8], store.plan.label(owner), *(cells.get(stage, "·") for stage in store.plan.stages))
+    console.print(table)
+
+
+def sample_json(campaign: Campaign, name: str) -> dict[str, Any]:
+    """Return one sample as plain data."""
+    store = campaign.store
+    tasks = campaign.tasks_of([name])
+    stages = {}
+    for task in tasks:
+        state = store.state(task)
+        attempts = [
+            {"folder": str(a.folder), "claim": a.claim, "failure": a.failure, "running": a.is_running}
+            for a in campaign.attempts(task)
+        ]
+        stages[task.stage] = {"state": state.state.value, "manifest": state.manifest, "attempts": attempts,
+                              "folder": str(store.folder(task)), "request": task.request}  # fmt: skip
+    owner = tasks[0].owner
+    sample = store.plan.spec(owner)
+    return {"id": owner, "label": store.plan.label(owner), "spec": asdict(sample), "stages": stages}
+
+
+def print_sample(campaign: Campaign, name: str) -> None:
+    """Print what defines a sample, and what became of each stage."""
+    content = sample_json(campaign, name)
+    console.print(f"[bold]{content['label']}[/bold]  {content['id']}")
+    for key, value in content["spec"].items():
+        console.print(f"  {key}: {value}", style="dim")
+    table = Table("stage", "state", "attempts", "seconds", "scalars, or what went wrong")
+    store = campaign.store
+    for task in campaign.tasks_of([name]):
+        stage = content["stages"][task.stage]
+        seconds = (stage["manifest"] or {}).get("seconds")
+        table.add_row(
+            task.stage, stage["state"], str(len(stage["attempts"])), f"{seconds:.1f}" if seconds else "–",
+            _stage_words(store, task, stage),
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"[dim]{store.root / 'samples'}[/dim]")
+
+
+def _stage_words(store: Store, task: Any, stage: dict[str, Any]) -> str:
+    words = []
+    if stage["state"] in {State.DONE, State.REJECTED}:
+        result = store.load(task)
+        words = [f"{n} {float(v):.5g} {v.attrs['units']}" for n, v in result.data_vars.items() if v.ndim == 0]
+    if reason := (stage["manifest"] or {}).get("reason"):
+        words.insert(0, f"[yellow]{reason}[/yellow]")
+    words += [f"[red]{a['failure']['cause']}[/red]: {a['failure']['message']}" for a in stage["attempts"] if a["failure"]]
+    return "\n".join(words)
+
+
+LOG_FILES = ("log.lammps", "stdout", "stderr")
+
+
+def print_logs(campaign: Campaign, name: str, stage: str | None, lines: int, *, follow: bool) -> None:
+    """Print the end of the logs of a sample's newest attempt.
+
+    Raises
+    ------
+    ConfigError
+        If it has no attempt yet.
+    """
+    newest = [
+        (attempt.folder.stat().st_mtime, attempt)
+        for task in campaign.tasks_of([name])
+        if stage in {None, task.stage}
+        for attempt in campaign.attempts(task)
+    ]
+    if not newest:
+        raise ConfigError(str(campaign.root), name, "has not been attempted yet" + (f" in stage {stage}" if stage else ""))
+    attempt = max(newest, key=lambda pair: pair[0])[1]
+    for file in LOG_FILES:
+        path = attempt.folder / file
+        if path.exists() and path.stat().st_size:
+            console.rule(f"{path.relative_to(campaign.root)}", align="left")
+            text = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            console.print("\n".join(text[-lines:]), markup=False)
+    if follow:
+        _follow(attempt.folder, attempt)
+
+
+def _follow(folder: Path, attempt: Any) -> None:
+    sizes = {file: (folder / file).stat().st_size if (folder / file).exists() else 0 for file in LOG_FILES}
+    while attempt.is_running:
+        time.sleep(REFRESH_S)
+        for file, seen in sizes.items():
+            path = folder / file
+            if path.exists() and path.stat().st_size > seen:
+                with path.open(encoding="utf-8", errors="replace") as stream:
+                    stream.seek(seen)
+                    console.print(stream.read(), end="", markup=False)
+                    sizes[file] = stream.tell()
+
+
+# ---- results --------------------------------------------------------------------------------------------------------
+
+
+def fsck_with_display(campaign: Campaign, *, adopt: bool, quiet: bool) -> Findings:
+    """Verify the folder behind a bar and print what was found."""
+
+    def bar(tasks: Sequence[Any]) -> Iterable[Any]:
+        return track(tasks, description="verifying", console=console, transient=True)
+
+    findings = campaign.fsck(adopt=adopt, progress=iter if quiet else bar)
+    if quiet:
+        return findings
+    counts = ", ".join(f"{count} {state}" for state, count in findings.states.items() if count)
+    console.print(f"{findings.verified} committed results verified; tasks: {counts}")
+    for line in findings.damage:
+        console.print(f"[red]damage[/red]: {line}")
+    if findings.adopted:
+        console.print(f"adopted {len(findings.adopted)} finished results that lacked their marker")
+    if findings.adoptable:
+        console.print(f"{len(findings.adoptable)} finished results lack their marker; 'bpd fsck --adopt' commits them")
+    for line in findings.notes:
+        console.print(f"[dim]note: {line}[/dim]")
+    if findings.damage:
+        console.print("damaged tasks are set aside; 'bpd retry' and 'bpd run' compute them again")
+    else:
+        console.print("[green]clean[/green]")
+    return findings
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Any]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count=1: progress.advance(task, count)
+
+
+def gather_with_display(campaign: Campaign) -> None:
+    """Gather behind a bar and print what is in the dataset."""
+    with _bar("gathering", len(campaign.store.plan.samples)) as advance:
+        path, dataset = campaign.gather(advance)
+    sizes = ", ".join(f"{name} {length}" for name, length in dataset.sizes.items())
+    console.print(f"gathered {dataset.sizes['sample']} samples: {path} ({size(path.stat().st_size)})\n{sizes}")
+
+
+def train_with_display(campaign: Campaign) -> None:
+    """Train and print the errors beside the baselines'."""
+    with console.status("training, fold by fold"):
+        result = campaign.train()
+    table = Table("model", "MAE (µTHz⁻³)", "R²", title="errors on samples of melts the model never saw", title_justify="left")
+    for name, metric in result.metrics.items():
+        table.add_row(name, f"{metric['mae']:.2f}", f"{metric['r2']:.2f}")
+    console.print(table)
+    for line in result.remarks:
+        console.print(f"[yellow]note[/yellow]: {line}")
+
+
+def run_demo(folder: Path, workers: int | None) -> int:
+    """Run the demo preset from melt to report."""
+    campaign = Campaign(folder)
+    if not campaign.config_path.exists():
+        init_folder(folder, "demo")
+    if not Store.exists(campaign.root):
+        print_plan(campaign, campaign.plan(), list_samples=False)
+    code = run_with_display(campaign, workers)
+    if code == UNFINISHED:
+        return code
+    if campaign.products_are_current():
+        console.print(f"report: {campaign.report_path}  (up to date)")
+        return code
+    gather_with_display(campaign)
+    train_with_display(campaign)
+    console.print(f"report: {campaign.report()}")
+    return code

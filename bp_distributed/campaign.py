@@ -25,7 +25,7 @@ from bp_distributed import durable
 from bp_distributed.attempt import Attempt, attempts_of
 from bp_distributed.child import run_child, step_command
 from bp_distributed.config import CampaignConfig, load_config
-from bp_distributed.cost import CostTable, estimate, load_calibration, save_calibration, task_seconds
+from bp_distributed.cost import CostTable, estimate, load_calibration, save_calibration, task_bytes, task_seconds
 from bp_distributed.errors import CampaignError, ConfigError, InfrastructureError, StoreError
 from bp_distributed.lock import DriverLock
 from bp_distributed.plan import Plan, TaskSpec, input_files, make_plan
@@ -198,7 +198,7 @@ class Campaign:
             if workers == 0:
                 return Driver(store, InlinePool(), lock, seconds, on_tick=on_tick).conduct()
             with local_pool(workers or default_workers()) as pool:
-                return Driver(store, pool, lock, seconds, store.bytes_needed(), on_tick=on_tick).conduct()
+                return Driver(store, pool, lock, seconds, _room(store), on_tick=on_tick).conduct()
 
     def cancel(self, samples: Iterable[str] = ()) -> list[str]:
         """Stop the driver at work, or set single samples aside; checkpoints stay.
@@ -350,6 +350,11 @@ def run_step(step: str, request: dict[str, Any], potential: Path, deadline_s: fl
             raise ConfigError(str(potential), "potential", verdict["message"])
         facts: dict[str, Any] = verdict["facts"]
         return facts
+
+
+def _room(store: Store) -> float:
+    """Return the free space, in bytes, below which no work should start: twice the largest result."""
+    return 2 * max((task_bytes(store.plan, task) for task in store.plan.tasks), default=0.0)
 
 
 def _record_in_force(root: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import queue
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -22,7 +22,8 @@ from distributed import Client, Future, LocalCluster
 from distributed.security import Security
 
 from bp_distributed.errors import FailureClass
-from bp_distributed.tasks import Job, Report, run_job
+from bp_distributed.job import Job, Report
+from bp_distributed.tasks import run_job
 
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 1000,  # our budgets decide; Dask's counter blames innocents
@@ -38,10 +39,15 @@ SETTINGS = {
 }
 
 
+_SHORT_JOB_S, _LONG_JOB_S = 0.1, 10.0
+
+
 class Pool(Protocol):
     """Where jobs run.  ``submit`` never blocks; ``wait`` gives back what ended."""
 
     slots: int
+    window: int
+    """Jobs to keep in flight."""
     dashboard: str
 
     def submit(self, job: Job, attempt: int, priority: int) -> None:
@@ -55,6 +61,7 @@ class InlinePool:
     """No cluster at all: each job runs in this process when it is waited for."""
 
     slots = 1
+    window = 1
     dashboard = ""
 
     def __init__(self) -> None:
@@ -72,21 +79,27 @@ class InlinePool:
 class DaskPool:
     """Jobs as Dask futures under keys of our own, ``stage-owner-attempt``, released as soon as they end."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, function: Callable[[Job], Report] = run_job) -> None:
+        self.client, self._function = client, function
         self._ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._jobs: dict[str, Job] = {}
+        self._seconds = _LONG_JOB_S
         self.dashboard = str(client.dashboard_link or "")
 
     @property
     def slots(self) -> int:
         """Return the number of tasks that can run at once now; a worker being replaced does not shrink it to none."""
-        return max(1, sum(self._client.nthreads().values()))
+        return max(1, sum(self.client.nthreads().values()))
+
+    @property
+    def window(self) -> int:
+        """One job per slot and one look-ahead per slot; more only while jobs last less than the way to the scheduler."""
+        return 2 * self.slots if self._seconds > _SHORT_JOB_S else 4 * self.slots + 100
 
     def submit(self, job: Job, attempt: int, priority: int) -> None:
         """Send a job to the scheduler."""
         key = f"{job.key}-{attempt}"
-        future = self._client.submit(run_job, job, key=key, pure=False, retries=0, priority=priority)
+        future = self.client.submit(self._function, job, key=key, pure=False, retries=0, priority=priority)
         self._jobs[future.key] = job
         future.add_done_callback(self._ended.put)
 
@@ -108,17 +121,20 @@ class DaskPool:
             what = f"{type(error).__name__}: {error}"
             report = Report(job.key, "failed", what, FailureClass.INFRASTRUCTURE.value, "dask")
         future.release()
+        self._seconds += 0.1 * (report.seconds - self._seconds)
         return report
 
 
 @contextmanager
-def local_pool(workers: int) -> Iterator[DaskPool]:
+def local_pool(workers: int, function: Callable[[Job], Report] = run_job) -> Iterator[DaskPool]:
     """Start Dask workers on this machine, one task each, behind TLS on the loopback interface.
 
     Parameters
     ----------
     workers : int
         Number of worker processes.
+    function : callable
+        What a worker does with a job.
     """
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="bpd-dask-") as scratch, dask.config.set(SETTINGS):
@@ -129,7 +145,7 @@ def local_pool(workers: int) -> Iterator[DaskPool]:
                 memory_limit=0, local_directory=scratch, silence_logs=logging.CRITICAL,
             )  # fmt: skip
         with cluster, Client(cluster) as client:
-            yield DaskPool(client)
+            yield DaskPool(client, function)
 
 
 @contextmanager

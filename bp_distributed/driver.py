@@ -20,10 +20,11 @@ from bp_distributed.attempt import attempts_of
 from bp_distributed.cluster import Pool
 from bp_distributed.config import Budget
 from bp_distributed.errors import FailureClass
+from bp_distributed.job import Report
 from bp_distributed.lock import DriverLock
 from bp_distributed.plan import TaskSpec
-from bp_distributed.store import HAS_RESULT, TERMINAL, Journal, State, Store, TaskState, folder_state
-from bp_distributed.tasks import STOP_FILE, Job, Report
+from bp_distributed.store import HAS_RESULT, TERMINAL, Journal, State, Store, TaskState, folder_state, mark_blocked
+from bp_distributed.tasks import STOP_FILE
 
 BACKOFF_FIRST_S, BACKOFF_CAP_S, BACKOFF_JITTER = 30.0, 3600.0, 0.2
 LOCK_CHECK_S = 10.0
@@ -160,6 +161,7 @@ class Driver:
         last = state.failures[-1]
         self.store.quarantine(task, f"{last['cause']}: {last['message']}", failures=len(state.failures))
         self.states[task.key] = folder_state(self.store.folder(task))
+        mark_blocked(self.store.plan, self.states)
         self._journal.write("quarantine", task=task.key, cause=last["cause"])
 
     def _wake(self) -> None:
@@ -168,17 +170,14 @@ class Driver:
             self._queue(self.store.plan.task(key), first_look=True)
 
     def _fill(self) -> None:
-        """Keep one job per slot and one look-ahead per slot with the scheduler, never more."""
-        while self._ready and len(self.in_flight) < 2 * self.pool.slots:
+        """Keep the pool's window of jobs in flight, never more: Dask must not hold the campaign."""
+        while self._ready and len(self.in_flight) < self.pool.window:
             _, _, key = heapq.heappop(self._ready)
             task = self.store.plan.task(key)
             number = 1 + len(attempts_of(self.store.folder(task)))
             self.in_flight[key] = task
             self._journal.write("submit", task=key, attempt=number)
-            self.pool.submit(self._job(task), number, -self.store.plan.stages.index(task.stage))
-
-    def _job(self, task: TaskSpec) -> Job:
-        return self.store.job(task, self.lock.epoch)
+            self.pool.submit(self.store.job(task, self.lock.epoch), number, -self.store.plan.stages.index(task.stage))
 
     # ---- judging what ended -----------------------------------------------------------------------------------
 

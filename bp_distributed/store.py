@@ -32,6 +32,8 @@ from bp_distributed import durable
 from bp_distributed.attempt import Attempt, attempts_of
 from bp_distributed.commit import Marker, committed, verified
 from bp_distributed.errors import FailureClass, StoreError
+from bp_distributed.job import Job
+from bp_distributed.config import Resources
 from bp_distributed.plan import Plan, TaskSpec
 
 if TYPE_CHECKING:
@@ -50,9 +52,11 @@ class State(StrEnum):
     READY = "ready"
     FAILED = "failed"
     QUARANTINED = "quarantined"
+    BLOCKED = "blocked"
+    """It waits for something that is quarantined."""
 
 
-TERMINAL = frozenset({State.DONE, State.REJECTED, State.QUARANTINED})
+TERMINAL = frozenset({State.DONE, State.REJECTED, State.QUARANTINED, State.BLOCKED})
 HAS_RESULT = frozenset({State.DONE, State.REJECTED})
 
 
@@ -123,9 +127,27 @@ class Store:
                 raise StoreError(str(root / "plan"), "another process changes the plan at this moment; try again")
         return cls(root)
 
-    def potential_path(self, task: TaskSpec) -> Path:
-        """Return the campaign's own copy of the potential a task uses."""
-        return self.root / "potentials" / f"{self.plan.potential.sha256[:16]}{Path(task.request['potential_file']).suffixes_joined}"  # type: ignore[attr-defined]
+    def job(self, task: TaskSpec, epoch: int = 0) -> Job:
+        """Return a task as it travels to a worker."""
+        resources = self.record["config"]["resources"][task.stage]
+        spec = self.plan.spec(task.owner)
+        attributes = {
+            "title": f"{task.stage} of {spec.label}",
+            "bp_owner": task.owner,
+            "bp_task_digest": task.digest,
+            "bp_potential_sha256": self.plan.potential.sha256,
+            "elements": " ".join(self.plan.potential.elements),
+        }
+        return Job(
+            key=task.key, stage=task.stage, root=str(self.root), folder=task.folder, request=task.request,
+            potential=self.plan.potential.file, source=task.source or (self.plan.task(task.needs[0]).folder if task.needs else ""),
+            epoch=epoch, deadline_s=Resources(**resources).walltime_s, threads=resources["cores"], attributes=attributes,
+        )  # fmt: skip
+
+    def unfinished(self) -> list[TaskSpec]:
+        """Return the tasks that are not terminal yet."""
+        states = self.states()
+        return [task for task in self.plan.tasks if states[task.key].state not in TERMINAL]
 
     # ---- tasks ------------------------------------------------------------------------------------------------
 
@@ -150,6 +172,7 @@ class Store:
         for task in self.plan.tasks:
             if found[task.key].state is State.READY and any(found[need].state not in HAS_RESULT for need in task.needs):
                 found[task.key] = TaskState(State.WAITING)
+        mark_blocked(self.plan, found)
         return found
 
     def load(self, task: TaskSpec, *, verify: bool = True) -> xr.Dataset:
@@ -188,6 +211,15 @@ class Store:
                 (folder / manifest["marker"]).rename(folder / f"damaged-{number}.json")
         durable.publish(folder / f"released-{number}.json", durable.sealed_json({"attempts": count, "time": time.time()}))
         return True
+
+
+def mark_blocked(plan: Plan, states: dict[str, TaskState]) -> None:
+    """Tell tasks that wait for a quarantined one from those whose turn will come; needs stand first in a plan."""
+    for task in plan.tasks:
+        if states[task.key].state is State.WAITING:
+            needs = {states[need].state for need in task.needs}
+            if needs & {State.QUARANTINED, State.BLOCKED}:
+                states[task.key] = TaskState(State.BLOCKED)
 
 
 def folder_state(folder: Path) -> TaskState:

@@ -15,7 +15,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,45 +26,13 @@ from bp_distributed.attempt import Attempt, attempts_of, bury_the_dead, claim, h
 from bp_distributed.child import ChildExit, run_child, step_command
 from bp_distributed.commit import Commit, Marker, commit, committed
 from bp_distributed.errors import CampaignError, FailureClass, InfrastructureError
+from bp_distributed.job import Job, Report
 from bp_distributed.reader import Reader
 from bp_distributed.store import load_result
 
 STOP_FILE = "STOP"
 _STOP_POLL_S = 1.0
 _TAIL = 2000
-
-
-@dataclass(frozen=True)
-class Job:
-    """One task as it travels to a worker: plain data only, so that any transport can carry it."""
-
-    key: str
-    stage: str
-    root: str
-    folder: str
-    request: dict[str, Any]
-    potential: str
-    """Campaign-relative path of the potential."""
-    source: str = ""
-    """Campaign-relative path of what the step starts from: a task folder or a structure file."""
-    epoch: int = 0
-    deadline_s: float = 86400.0
-    threads: int = 1
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Report:
-    """What came of a job, small enough to travel back."""
-
-    key: str
-    status: str
-    """``done``, ``rejected``, ``failed`` or ``duplicate``."""
-    message: str = ""
-    failure_class: str = ""
-    cause: str = ""
-    charged: bool = True
-    seconds: float = 0.0
 
 
 def run_job(job: Job) -> Report:
@@ -169,8 +136,9 @@ def _from_inherent(source: Path, request: Mapping[str, Any]) -> dict[str, NDArra
 def _from_file(source: Path, request: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     from bp_distributed.physics.configuration import read_configuration  # noqa: PLC0415 - only `relax` reads files
 
-    given = read_configuration(source, tuple(request["elements"]))
-    return {"position": given.positions_ic, "cell": given.cell_cc, "species": given.species_i}
+    given = read_configuration(source, tuple(request["type_elements"]))
+    order = np.array([request["elements"].index(element) for element in given.elements])
+    return {"position": given.positions_ic, "cell": given.cell_cc, "species": order[given.species_i]}
 
 
 _INPUTS: dict[str, Callable[[Path, Mapping[str, Any]], dict[str, NDArray[Any]]]] = {

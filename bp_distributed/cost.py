@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a plan will cost: core-hours and bytes per stage, from how fast this machine was in a short run.
+
+Molecular dynamics is linear in atoms and steps, dense diagonalisation cubic in the degrees of freedom.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bp_distributed import durable
+from bp_distributed.plan import MeltSpec, Plan, TaskSpec
+
+TYPICAL = {"md_seconds_per_atom_step": 5.5e-6, "eigh_seconds_per_n3": 8e-11, "pdf_seconds_per_atom": 5e-4}
+"""Used where this machine was not measured: a 2-core virtual machine of 2026 (``physics.md``, 10.1 and 15)."""
+
+MINIMISATION_STEPS = 3000
+"""Force evaluations that a minimisation takes, as a number of MD steps."""
+
+START_S = 1.5
+"""Starting a child process and writing its result."""
+
+_OTHER_VIBRATION_S_PER_ATOM = 4e-3
+"""Assembly, elastic constants and atomic quantities."""
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """One stage."""
+
+    stage: str
+    tasks: int
+    core_hours: float
+    storage_bytes: float
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """All stages, and what they were computed with."""
+
+    rows: tuple[CostRow, ...]
+    calibration: dict[str, Any]
+
+    @property
+    def core_hours(self) -> float:
+        """Return the total."""
+        return sum(row.core_hours for row in self.rows)
+
+
+def estimate(plan: Plan, calibration: Mapping[str, Any]) -> CostTable:
+    """Return the expected cost of a plan, stage by stage.
+
+    Parameters
+    ----------
+    plan : Plan
+    calibration : mapping
+        ``md_seconds_per_atom_step`` (s), ``eigh_seconds_per_n3`` (s), ``pdf_seconds_per_atom`` (s).
+    """
+    hours = dict.fromkeys(plan.stages, 0.0)
+    storage = dict.fromkeys(plan.stages, 0.0)
+    count = dict.fromkeys(plan.stages, 0)
+    for task in plan.tasks:
+        hours[task.stage] += task_seconds(plan, task, calibration) / 3600
+        storage[task.stage] += task_bytes(plan, task)
+        count[task.stage] += 1
+    rows = tuple(CostRow(stage, count[stage], hours[stage], storage[stage]) for stage in plan.stages)
+    return CostTable(rows, dict(calibration))
+
+
+def task_seconds(plan: Plan, task: TaskSpec, calibration: Mapping[str, Any] | None = None) -> float:
+    """Return the expected core-seconds of one task."""
+    rates = {**TYPICAL, **(calibration or {})}
+    n_atoms = plan.spec(task.owner).n_atoms
+    match task.stage:
+        case "melt" | "quench":
+            steps = md_steps(plan, task) + (MINIMISATION_STEPS if task.stage == "quench" else 0)
+            work = steps * n_atoms * rates["md_seconds_per_atom_step"]
+        case "relax":
+            work = MINIMISATION_STEPS * n_atoms * rates["md_seconds_per_atom_step"]
+        case "structure":
+            work = n_atoms * rates["pdf_seconds_per_atom"]
+        case _:
+            work = rates["eigh_seconds_per_n3"] * (3 * n_atoms) ** 3 + _OTHER_VIBRATION_S_PER_ATOM * n_atoms
+    return START_S + float(work)
+
+
+def md_steps(plan: Plan, task: TaskSpec) -> int:
+    """Return the number of time steps of a melt or quench."""
+    request = task.request
+    step_ps = request["timestep_fs"] * 1e-3
+    if task.stage == "melt":
+        spec = plan.spec(task.owner)
+        branches = spec.branches if isinstance(spec, MeltSpec) else 1
+        duration = request["heating_ps"] + request["hold_ps"] + (branches - 1) * request["branch_spacing_ps"]
+    else:
+        span = request["start_temperature_K"] - request["final_temperature_K"]
+        duration = span / request["cooling_rate_K_per_s"] * 1e12
+    return math.ceil(duration / step_ps)
+
+
+def task_bytes(plan: Plan, task: TaskSpec) -> float:
+    """Return the expected size of one committed result on disk, in bytes."""
+    n_atoms = plan.spec(task.owner).n_atoms
+    match task.stage:
+        case "melt":
+            return 48.0 * n_atoms * task.request["branches"] + 40.0 * md_steps(plan, task) / task.request["history_steps"]
+        case "quench":
+            return 24.0 * n_atoms + 40.0 * md_steps(plan, task) / task.request["history_steps"] + 20_000
+        case "relax":
+            return 24.0 * n_atoms + 20_000
+        case "structure":
+            bins = task.request["r_max"] / task.request["bin_width"]
+            # About half of the bytes of the atomic functions are zeros below the first shell.
+            return 20_000 + (2.0 * n_atoms * bins * len(task.request["elements"]) if task.request["atomic"] else 0.0)
+        case _:
+            bins = task.request["omega_cut"] / task.request["bin_width"]
+            return 24.0 * n_atoms + 4.0 * n_atoms * bins + 16.0 * n_atoms + 20_000
+
+
+def _cache(potential_sha256: str, host: str) -> Path:
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "bp_distributed" / f"calibration-{host}-{potential_sha256[:12]}.json"
+
+
+def load_calibration(potential_sha256: str, host: str) -> dict[str, Any] | None:
+    """Return how fast this host was with this potential, or None if it was not measured."""
+    try:
+        content = json.loads(_cache(potential_sha256, host).read_bytes())
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: no home folder
+        return None
+    return content if isinstance(content, dict) and set(TYPICAL) <= set(content) else None
+
+
+def save_calibration(potential_sha256: str, host: str, facts: Mapping[str, Any]) -> None:
+    """Remember a calibration; a cache that cannot be written costs only time."""
+    try:
+        path = _cache(potential_sha256, host)
+        durable.make_private_dir(path.parent)
+        durable.replace_json(path, {**TYPICAL, **facts})
+    except (OSError, RuntimeError):
+        return

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What travels between the driver and a worker: one job there, one report back, plain data both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task as it travels to a worker: plain data only, so that any transport can carry it."""
+
+    key: str
+    stage: str
+    root: str
+    folder: str
+    request: dict[str, Any]
+    potential: str
+    """Campaign-relative path of the potential."""
+    source: str = ""
+    """Campaign-relative path of what the step starts from: a task folder or a structure file."""
+    epoch: int = 0
+    deadline_s: float = 86400.0
+    threads: int = 1
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a job, small enough to travel back."""
+
+    key: str
+    status: str
+    """``done``, ``rejected``, ``failed`` or ``duplicate``."""
+    message: str = ""
+    failure_class: str = ""
+    cause: str = ""
+    charged: bool = True
+    seconds: float = 0.0

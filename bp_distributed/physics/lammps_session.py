@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The one door to LAMMPS: typed commands from an allow-list, arrays in, arrays out.
+
+LAMMPS input is a programming language with a ``shell`` command, so no text from outside is ever formatted
+into it.  Only in a child process: LAMMPS may crash, hang or leak.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bp_distributed.errors import Reason, ScienceError
+from bp_distributed.units import GPA_PER_BAR
+
+COMMANDS = frozenset({
+    "units", "atom_style", "atom_modify", "boundary", "region", "create_box", "pair_style", "pair_coeff",
+    "velocity", "fix", "unfix", "timestep", "thermo", "thermo_style", "thermo_modify", "run", "minimize", "min_style",
+    "min_modify", "write_restart", "read_restart", "reset_timestep", "dynamical_matrix", "group",
+})  # fmt: skip
+_WORD = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_./+-]*")
+_ELEMENT = re.compile(r"[A-Z][a-z]?")
+_POTENTIAL = re.compile(r"[a-z]+\.eam\.(fs|alloy)")
+THERMO = ("step", "temp", "pe", "vol", "press")
+_TRICLINIC_TOLERANCE = 1e-12
+
+
+class Session:
+    """One LAMMPS instance in metal units, one rank, logging to ``log.lammps`` in ``workdir``.
+
+    Parameters
+    ----------
+    workdir : Path
+        The current directory; LAMMPS writes nowhere else.
+    elements : sequence of str
+        Elements in species order; atom type ``i + 1`` is ``elements[i]``.
+    potential_file : str
+        Name of a setfl file in ``workdir``, such as ``potential.eam.fs``.
+    """
+
+    def __init__(self, workdir: Path, elements: tuple[str, ...], potential_file: str) -> None:
+        if workdir.resolve() != Path.cwd():
+            raise ValueError("a session works in the current directory")
+        if not _POTENTIAL.fullmatch(potential_file) or not all(_ELEMENT.fullmatch(name) for name in elements):
+            raise ValueError("only plain names reach LAMMPS")
+        from mpi4py import MPI  # noqa: F401, PLC0415 - finds libmpi for the library of LAMMPS
+        import lammps  # noqa: PLC0415, I001
+
+        self._lmp: Any = lammps.lammps(cmdargs=["-log", "log.lammps", "-screen", "none", "-nocite"])
+        self.version = int(self._lmp.version())
+        self.elements, self._potential = elements, potential_file
+        for words in (("units", "metal"), ("atom_style", "atomic"), ("atom_modify", "map", "array"), ("boundary", *"ppp")):
+            self.command(*words)
+
+    def close(self) -> None:
+        """End the instance."""
+        self._lmp.close()
+
+    def command(self, *words: str | float) -> None:
+        """Run one command.
+
+        Raises
+        ------
+        ValueError
+            If its first word is not on the list, or a word is not plain.
+        ScienceError
+            With LAMMPS's own words if it fails.
+        """
+        if words[0] not in COMMANDS:
+            raise ValueError(f"{words[0]!r} is not a LAMMPS command we use")
+        line = " ".join(_word(word) for word in words)
+        try:
+            self._lmp.command(line)
+        except Exception as error:  # noqa: BLE001 - the library raises plain Exception for everything
+            raise _translated(str(error)) from error
+
+    # ---- configuration in -----------------------------------------------------------------------------------------
+
+    def load(
+        self,
+        positions_ic: NDArray[np.float64],
+        cell_cc: NDArray[np.float64],
+        species_i: NDArray[np.integer[Any]],
+        velocities_ic: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Create the box and the atoms.
+
+        A cell that is not in LAMMPS's lower-triangular form is rotated into it; results then are in the
+        rotated frame.
+        """
+        cell_cc, rotation_cc = restricted(np.asarray(cell_cc, dtype=float))
+        fractional = np.asarray(positions_ic) @ rotation_cc @ np.linalg.inv(cell_cc)
+        positions = (fractional - np.floor(fractional)) @ cell_cc
+        (lx, _, _), (xy, ly, _), (xz, yz, lz) = cell_cc
+        if max(abs(xy), abs(xz), abs(yz)) > 0:
+            self.command("region", "cell", "prism", 0, lx, 0, ly, 0, lz, xy, xz, yz)
+        else:
+            self.command("region", "cell", "block", 0, lx, 0, ly, 0, lz)
+        self.command("create_box", len(self.elements), "cell")
+        velocities = None if velocities_ic is None else (velocities_ic @ rotation_cc).ravel().tolist()
+        n_atoms, types = len(positions), (np.asarray(species_i) + 1).tolist()
+        created = self._lmp.create_atoms(n_atoms, list(range(1, n_atoms + 1)), types, positions.ravel().tolist(), velocities)
+        if created != n_atoms:
+            raise ScienceError(Reason.LAMMPS_ERROR, f"LAMMPS took {created} of {n_atoms} atoms")
+        self.potential()
+
+    def resume(self, restart: Path) -> None:
+        """Continue from a binary restart in the working directory."""
+        self.command("read_restart", restart.name)
+        self.potential()
+
+    def potential(self) -> None:
+        """Set the pair style by the file's suffix; it also sets the masses."""
+        self.command("pair_style", "eam/fs" if self._potential.endswith(".fs") else "eam/alloy")
+        self.command("pair_coeff", "*", "*", self._potential, *self.elements)
+
+    # ---- arrays out -----------------------------------------------------------------------------------------------
+
+    @property
+    def step(self) -> int:
+        """Current time step."""
+        return int(self._lmp.extract_global("ntimestep"))
+
+    def _gather(self, name: str, columns: int, kind: int = 1) -> NDArray[Any]:
+        values = np.array(self._lmp.gather_atoms(name, kind, columns))
+        return values.reshape(-1, columns) if columns > 1 else values
+
+    @property
+    def cell_cc(self) -> NDArray[np.float64]:
+        """Lattice vectors as rows, Å."""
+        low, high, xy, yz, xz, *_ = self._lmp.extract_box()
+        lx, ly, lz = np.subtract(high, low)
+        return np.array([[lx, 0.0, 0.0], [xy, ly, 0.0], [xz, yz, lz]])
+
+    @property
+    def positions_ic(self) -> NDArray[np.float64]:
+        """Wrapped positions relative to the cell's corner, Å, in the order of ids."""
+        low = np.array(self._lmp.extract_box()[0])
+        return self._gather("x", 3) - low
+
+    @property
+    def unwrapped_ic(self) -> NDArray[np.float64]:
+        """Positions without the wrapping at the periodic boundary, Å."""
+        images = np.array(self._lmp.gather_atoms("image", 0, 3)).reshape(-1, 3)
+        return self.positions_ic + images @ self.cell_cc
+
+    @property
+    def velocities_ic(self) -> NDArray[np.float64]:
+        """Velocities, Å/ps."""
+        return self._gather("v", 3)
+
+    @property
+    def forces_ic(self) -> NDArray[np.float64]:
+        """Forces of the last run or minimisation, eV/Å."""
+        return self._gather("f", 3)
+
+    @property
+    def species_i(self) -> NDArray[np.int64]:
+        """Species index of each atom."""
+        return self._gather("type", 1, kind=0).astype(np.int64) - 1
+
+    @property
+    def energy_eV(self) -> float:
+        """Potential energy of the last step."""
+        return float(self._lmp.get_thermo("pe"))
+
+    @property
+    def pressure_GPa(self) -> float:
+        """Pressure of the last step, kinetic part included."""
+        return float(self._lmp.get_thermo("press")) * GPA_PER_BAR
+
+    def masses_e(self) -> NDArray[np.float64]:
+        """Masses by element, amu."""
+        return np.array([self._lmp.extract_atom("mass")[i + 1] for i in range(len(self.elements))])
+
+    def history(self) -> NDArray[np.float64]:
+        """Return all thermodynamic rows in the log so far, shape=(rows, 5): step, K, eV, Å³, bar; a step once."""
+        return read_thermo(Path("log.lammps").read_text(encoding="utf-8"))
+
+    def record(self, every: int) -> None:
+        """Write a thermodynamic row each ``every`` steps, with all digits."""
+        self.command("thermo_style", "custom", *THERMO)
+        self.command("thermo_modify", "format", "float", "%.17g")
+        self.command("thermo", every)
+
+
+def read_thermo(log: str) -> NDArray[np.float64]:
+    """Return the rows under every ``Step Temp PotEng Volume Press`` header of a log; of equal steps the first."""
+    rows: dict[int, list[float]] = {}
+    inside = False
+    for line in log.splitlines():
+        words = line.split()
+        if words[:2] == ["Step", "Temp"]:
+            inside = True
+        elif inside and len(words) == len(THERMO) and words[0].isdigit():
+            rows.setdefault(int(words[0]), [float(word) for word in words])
+        elif inside and words and words[0] == "Loop":
+            inside = False
+    return np.array(list(rows.values()), dtype=float).reshape(-1, len(THERMO))
+
+
+def restricted(cell_cc: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a cell in LAMMPS's lower-triangular form and the rotation that leads there.
+
+    Parameters
+    ----------
+    cell_cc : ndarray, shape=(3, 3), Å
+        Lattice vectors are rows.
+
+    Returns
+    -------
+    restricted_cc : ndarray, shape=(3, 3), Å
+        Lower triangular, positive diagonal.
+    rotation_cc : ndarray, shape=(3, 3)
+        Row vectors turn by ``v @ rotation_cc``.
+
+    Raises
+    ------
+    ValueError
+        If the vectors are left-handed or lie in a plane.
+    """
+    if np.linalg.det(cell_cc) <= 0:
+        raise ValueError("the lattice vectors are left-handed or lie in a plane; exchange two of them")
+    if np.abs(np.triu(cell_cc, 1)).max() <= _TRICLINIC_TOLERANCE:
+        return np.tril(cell_cc), np.eye(3)
+    orthogonal, upper = np.linalg.qr(cell_cc.T)
+    signs = np.sign(np.diag(upper))
+    return (upper.T * signs), orthogonal * signs
+
+
+def _word(word: str | float) -> str:
+    if isinstance(word, (bool, np.bool_)):
+        raise ValueError("no booleans in LAMMPS input")  # noqa: TRY004 - one error for every word refused
+    if isinstance(word, (int, np.integer)):
+        return str(int(word))
+    if isinstance(word, (float, np.floating)):
+        return format(float(word), ".17g")
+    if word == "%.17g" or _WORD.fullmatch(word):
+        return word
+    raise ValueError(f"{word!r} is not a plain word")
+
+
+def _translated(text: str) -> ScienceError:
+    """Return LAMMPS's error as a reason from our list."""
+    words = " ".join(text.split())
+    if "Lost atoms" in words:
+        return ScienceError(Reason.ATOMS_LOST, words)
+    if re.search(r"non-numeric|\bnan\b", words, re.IGNORECASE):
+        return ScienceError(Reason.NOT_FINITE, words)
+    return ScienceError(Reason.LAMMPS_ERROR, words)

@@ -25,7 +25,9 @@ RESULTS = Path(__file__).parent / "results"
 
 def rows() -> list[str]:
     """Return the names of all rows."""
-    return sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.name.startswith("_"))
+    return sorted(
+        module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.name.startswith("_")
+    )
 
 
 def machine() -> dict[str, object]:

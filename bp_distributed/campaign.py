@@ -367,7 +367,8 @@ def _record_in_force(root: Path) -> dict[str, Any] | None:
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Return the first changed lines of the configuration, in one sentence."""
     before, after = (yaml.safe_dump(config, sort_keys=True).splitlines() for config in (old, new))
-    lines = [line for line in difflib.unified_diff(before, after, n=0, lineterm="") if line[:2] not in {"--", "++", "@@"}]
+    changes = list(difflib.unified_diff(before, after, n=0, lineterm=""))[2:]  # the first two name the files
+    lines = [line for line in changes if not line.startswith("@@")]
     shown = "; ".join(line[0] + line[1:].strip() for line in lines[:6])
     more = f" and {len(lines) - 6} more lines" if len(lines) > 6 else ""  # noqa: PLR2004
     return f"differs from the plan in force ({shown}{more}); 'bpd amend' takes the change over and keeps what is done"
@@ -388,5 +389,6 @@ def status_html(status: Status) -> str:
     eta = f", about {status.eta_s / 60:.0f} min left" if status.eta_s else ""
     return (
         f"<b>{html.escape(status.name)}</b> — {done}{eta}; {driver}<br><code>{html.escape(status.root)}</code>"
-        f"<table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>" + (f"failures: {causes}" if causes else "")
+        f"<table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>"
+        + (f"failures: {causes}" if causes else "")
     )

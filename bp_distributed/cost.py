@@ -109,7 +109,9 @@ def task_bytes(plan: Plan, task: TaskSpec) -> float:
     n_atoms = plan.spec(task.owner).n_atoms
     match task.stage:
         case "melt":
-            return 48.0 * n_atoms * task.request["branches"] + 40.0 * md_steps(plan, task) / task.request["history_steps"]
+            return (
+                48.0 * n_atoms * task.request["branches"] + 40.0 * md_steps(plan, task) / task.request["history_steps"]
+            )
         case "quench":
             return 24.0 * n_atoms + 40.0 * md_steps(plan, task) / task.request["history_steps"] + 20_000
         case "relax":

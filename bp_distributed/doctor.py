@@ -73,7 +73,9 @@ def _keras() -> str:
 
     backends = [name for name in ("jax", "tensorflow", "torch") if importlib.util.find_spec(name)]
     if importlib.util.find_spec("keras") is None or not backends:
-        raise ImportError("Keras or a backend is missing: pip install 'bp_distributed[train]' (only 'bpd train' needs it)")
+        raise ImportError(
+            "Keras or a backend is missing: pip install 'bp_distributed[train]' (only 'bpd train' needs it)"
+        )
     return f"backends here: {', '.join(backends)}"
 
 

@@ -183,7 +183,9 @@ class Driver:
 
     def _finish(self, report: Report) -> None:
         task = self.in_flight.pop(report.key)
-        self._journal.write("end_of_attempt", task=report.key, status=report.status, cause=report.cause, seconds=report.seconds)
+        self._journal.write(
+            "end_of_attempt", task=report.key, status=report.status, cause=report.cause, seconds=report.seconds
+        )
         self._recent.append(report)
         self._ended[report.status] += 1
         if report.cause == "disk_full":

@@ -89,7 +89,9 @@ def _torn_markers(folder: Path, key: str, findings: Findings) -> None:
         if path.exists() and durable.read_sealed(path) is None:
             number = len(list(folder.glob(f"{marker}.torn-*"))) + 1
             path.rename(folder / f"{marker}.torn-{number}")
-            findings.damage.append(f"{key}: {marker} is torn or was edited; set aside, the task counts as not committed")
+            findings.damage.append(
+                f"{key}: {marker} is torn or was edited; set aside, the task counts as not committed"
+            )
 
 
 def _complaint(folder: Path, reader: Reader | None, findings: Findings) -> str:

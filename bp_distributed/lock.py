@@ -71,14 +71,22 @@ class DriverLock:
                     "look with 'bpd status', stop it with 'bpd cancel', or wait"
                 )
             self.epoch = 1 + _epoch(_newest(self._root))
-            mine = {**myself(), "uid": os.getuid(), "user": getpass.getuser(), "epoch": self.epoch, "uuid": uuid.uuid4().hex}
+            mine = {
+                **myself(),
+                "uid": os.getuid(),
+                "user": getpass.getuser(),
+                "epoch": self.epoch,
+                "uuid": uuid.uuid4().hex,
+            }
             if durable.publish(self._root / "lock" / f"driver-{self.epoch}.lock", durable.sealed_json(mine)):
                 break
         self._thread = threading.Thread(target=self._beat, name="driver-heartbeat", daemon=True)
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._over.set()
         if self._thread:
             self._thread.join()

@@ -285,7 +285,9 @@ def make_plan(config: CampaignConfig, base: Path, *, allow_huge: bool = False) -
     ConfigError
         If a file is missing or does not fit, or the plan is too large.
     """
-    count = sum(len(b.rates_K_per_s) * b.replicas if isinstance(b, MeltedBlock) else len(b.structures) for b in config.samples)
+    count = sum(
+        len(b.rates_K_per_s) * b.replicas if isinstance(b, MeltedBlock) else len(b.structures) for b in config.samples
+    )
     if count > HUGE and not allow_huge:
         raise ConfigError("campaign.yaml", "samples", f"asks for {count} samples; more than {HUGE} need --yes")
     maker = _Maker(config, base, potential_reference(config, base))
@@ -296,7 +298,9 @@ def make_plan(config: CampaignConfig, base: Path, *, allow_huge: bool = False) -
 
 def input_files(config: CampaignConfig, base: Path) -> list[Path]:
     """Return the files a campaign needs a copy of: the potential and the given structures."""
-    structures = [structure_path(base, name) for b in config.samples if isinstance(b, GivenBlock) for name in b.structures]
+    structures = [
+        structure_path(base, name) for b in config.samples if isinstance(b, GivenBlock) for name in b.structures
+    ]
     return [find_potential(config, base), *structures]
 
 
@@ -319,7 +323,9 @@ def potential_reference(config: CampaignConfig, base: Path) -> PotentialRef:
     lines = raw[:100_000].decode("utf-8", errors="replace").splitlines()
     words = lines[3].split() if len(lines) > 5 else []  # noqa: PLR2004
     if not words or not words[0].isdigit() or len(words) != int(words[0]) + 1:
-        raise ConfigError(f"{path}:4", "potential", "expected '<number of elements> <element> ...': not a setfl file, or cut short")
+        raise ConfigError(
+            f"{path}:4", "potential", "expected '<number of elements> <element> ...': not a setfl file, or cut short"
+        )
     for word in lines[0].split():
         if word.startswith("UNITS:") and word != "UNITS:metal" and "UNITS: metal" not in lines[0]:
             raise ConfigError(f"{path}:1", "potential", f"is in {word.removeprefix('UNITS:')} units, expected metal")
@@ -399,10 +405,17 @@ class _Maker:
         for index in range(count):
             branches = len(range(index, len(jobs), count))
             definition = self._melt_definition(block, index)
-            identity = {"kind": "melt", "version": PROTOCOL_VERSION["melt"], "potential": self.potential.sha256, **definition}
+            identity = {
+                "kind": "melt",
+                "version": PROTOCOL_VERSION["melt"],
+                "potential": self.potential.sha256,
+                **definition,
+            }
             melt_id = digest(identity)[:_ID_LENGTH]
             label = f"{block.label}-melt{index + 1}"
-            spec = MeltSpec(melt_id, label, block.label, definition["composition"], block.n_atoms, branches, definition["seed"])
+            spec = MeltSpec(
+                melt_id, label, block.label, definition["composition"], block.n_atoms, branches, definition["seed"]
+            )
             self.melts.append(spec)
             if "melt" in self.config.stages:
                 self._task("melt", melt_id, (), {**definition, "branches": branches})
@@ -412,7 +425,9 @@ class _Maker:
     def _warn_of_rates(self, block: MeltedBlock, rates: list[float]) -> None:
         low, high = PLAUSIBLE_RATES_K_PER_S
         if odd := [rate for rate in rates if not low <= rate <= high]:
-            self.warnings.append(f"{block.label}: cooling rate {odd[0]:g} K/s is outside {low:g} to {high:g}; is the unit K/s?")
+            self.warnings.append(
+                f"{block.label}: cooling rate {odd[0]:g} K/s is outside {low:g} to {high:g}; is the unit K/s?"
+            )
 
     def _add_quenched(self, block: MeltedBlock, melt: MeltSpec, branch: int, job: tuple[float, int]) -> None:
         rate, replica = job

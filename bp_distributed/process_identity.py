@@ -16,7 +16,11 @@ import psutil
 def boot_id() -> str:
     """Return the identity of this boot of this host."""
     path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text(encoding="ascii").strip() if path.exists() else f"{socket.gethostname()}-{psutil.boot_time():.0f}"
+    return (
+        path.read_text(encoding="ascii").strip()
+        if path.exists()
+        else f"{socket.gethostname()}-{psutil.boot_time():.0f}"
+    )
 
 
 def myself() -> dict[str, Any]:

@@ -188,18 +188,29 @@ def failure_rows(store: Store, states: Mapping[str, TaskState] | None = None) ->
     for task in store.plan.tasks:
         state = states[task.key]
         if state.state is State.REJECTED and state.manifest:
-            evidence = ", ".join(f"{name}={_short(value)}" for name, value in state.manifest.get("evidence", {}).items())
+            evidence = ", ".join(
+                f"{name}={_short(value)}" for name, value in state.manifest.get("evidence", {}).items()
+            )
             rows.append(_row(store, task, state, "rejected", str(state.manifest.get("reason")), evidence))
         elif state.state in {State.FAILED, State.QUARANTINED}:
             last = state.failures[-1] if state.failures else {}
             message = str(last.get("message") or (state.manifest or {}).get("reason", ""))
-            rows.append(_row(store, task, state, str(last.get("class", "")), str(last.get("cause", "set aside")), message))
+            rows.append(
+                _row(store, task, state, str(last.get("class", "")), str(last.get("cause", "set aside")), message)
+            )
     return rows
 
 
 def _row(store: Store, task: Any, state: TaskState, kind: str, reason: str, message: str) -> FailureRow:
     return FailureRow(
-        task.key, store.plan.label(task.owner), task.stage, state.state.value, kind, reason, message, str(store.folder(task))
+        task.key,
+        store.plan.label(task.owner),
+        task.stage,
+        state.state.value,
+        kind,
+        reason,
+        message,
+        str(store.folder(task)),
     )
 
 

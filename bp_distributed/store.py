@@ -91,7 +91,9 @@ class Store:
     # ---- the plan ---------------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, root: Path, plan: Plan, config: dict[str, Any], inputs: Iterable[Path], versions: dict[str, str]) -> Store:
+    def create(
+        cls, root: Path, plan: Plan, config: dict[str, Any], inputs: Iterable[Path], versions: dict[str, str]
+    ) -> Store:
         """Make the folder a campaign, or open it when it is one with this very plan.
 
         Parameters
@@ -209,7 +211,9 @@ class Store:
             manifest = committed(folder)
             if manifest:  # a damaged result: set it and its marker aside, so that the task can run again
                 (folder / manifest["marker"]).rename(folder / f"damaged-{number}.json")
-        durable.publish(folder / f"released-{number}.json", durable.sealed_json({"attempts": count, "time": time.time()}))
+        durable.publish(
+            folder / f"released-{number}.json", durable.sealed_json({"attempts": count, "time": time.time()})
+        )
         return True
 
 
@@ -229,7 +233,9 @@ def folder_state(folder: Path) -> TaskState:
     except FileNotFoundError:
         return TaskState(State.READY)
     if Marker.QUARANTINE in names:
-        return TaskState(State.QUARANTINED, durable.read_sealed(folder / Marker.QUARANTINE) or {}, _charged(folder, names))
+        return TaskState(
+            State.QUARANTINED, durable.read_sealed(folder / Marker.QUARANTINE) or {}, _charged(folder, names)
+        )
     for marker, state in ((Marker.DONE, State.DONE), (Marker.REJECTED, State.REJECTED)):
         if marker in names and (manifest := durable.read_sealed(folder / marker)):
             return TaskState(state, manifest)
@@ -268,7 +274,9 @@ def _identity(root: Path) -> dict[str, Any]:
     if identity is None:
         raise StoreError(str(path), "is torn or was edited; restore it from a copy")
     if identity["schema"] > SCHEMA:
-        what = f"was written by a newer bp_distributed (schema {identity['schema']}, this one knows {SCHEMA}); update it"
+        what = (
+            f"was written by a newer bp_distributed (schema {identity['schema']}, this one knows {SCHEMA}); update it"
+        )
         raise StoreError(str(path), what)
     return identity
 
@@ -326,7 +334,8 @@ class Journal:
     def write(self, event: str, **facts: Any) -> None:
         """Append one line."""
         line = json.dumps({"time": time.time(), "event": event, **facts}) + "\n"
-        with self._path.open("a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(line)
 
     @staticmethod

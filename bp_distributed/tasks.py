@@ -74,7 +74,9 @@ _SAMPLE_CAUSES = frozenset({"crashed", "error"})
 _UNCHARGED = frozenset({"cancelled", "disk_full"})
 
 
-def _failed(job: Job, attempt: Attempt, started: float, kind: FailureClass, cause: str, message: str, **more: Any) -> Report:
+def _failed(
+    job: Job, attempt: Attempt, started: float, kind: FailureClass, cause: str, message: str, **more: Any
+) -> Report:
     seconds = time.monotonic() - started
     charged = cause not in _UNCHARGED
     try:
@@ -211,7 +213,9 @@ def _death(code: int) -> tuple[str, str]:
         return "disk_full", "no space left while the step was writing"
     if code == errno.ENOMEM:
         return "out_of_memory", "the step ran out of memory"
-    return ("no_verdict", "the step left no verdict") if code == 0 else ("error", f"the step ended with exit code {code}")
+    return (
+        ("no_verdict", "the step left no verdict") if code == 0 else ("error", f"the step ended with exit code {code}")
+    )
 
 
 def tail(folder: Path) -> str:

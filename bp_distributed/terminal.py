@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, track
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from bp_distributed import durable
@@ -155,7 +156,9 @@ def _cost_table(cost: Any) -> Table:
         table.add_row(row.stage, str(row.tasks), f"{row.core_hours:.3g}", size(row.storage_bytes))
     table.add_section()
     total = sum(row.core_hours for row in cost.rows)
-    table.add_row("all", str(sum(r.tasks for r in cost.rows)), f"{total:.3g}", size(sum(r.storage_bytes for r in cost.rows)))
+    table.add_row(
+        "all", str(sum(r.tasks for r in cost.rows)), f"{total:.3g}", size(sum(r.storage_bytes for r in cost.rows))
+    )
     return table
 
 
@@ -172,7 +175,9 @@ def run_with_display(campaign: Campaign, workers: int | None, *, steal: bool = F
         return 0
     if not store.unfinished():
         return _nothing_to_do(campaign)
-    console.print(f"[bold]{store.record['config']['name']}[/bold]: {len(store.unfinished())} of {len(store.plan.tasks)} tasks to do")
+    console.print(
+        f"[bold]{store.record['config']['name']}[/bold]: {len(store.unfinished())} of {len(store.plan.tasks)} tasks to do"
+    )
     view = _View(store)
     with _orderly_stop(view), view:
         ending = campaign.run(workers, steal=steal, on_tick=view.tick)
@@ -238,7 +243,7 @@ class _View:
             self._live.update(status_view(status), refresh=True)
         elif now - self._said > QUIET_LINE_S:
             self._said = now
-            console.print(one_line(status))
+            console.print(one_line(status), soft_wrap=True)
 
 
 @contextmanager
@@ -276,11 +281,13 @@ def one_line(status: Status) -> str:
 def status_view(status: Status) -> RenderableType:
     """Return the status table with bars, and the running tasks under it."""
     table = Table(title=f"{status.name}  ·  {status.ended}/{status.tasks} tasks ended", title_justify="left")
-    for head in ("stage", "", *(state.value for state in State), "core-h used", "core-h left"):
-        table.add_column(head, justify="left" if head in {"stage", ""} else "right")
+    # A state nobody is in takes no column; "done" is always shown.
+    shown = [s for s in State if s is State.DONE or any(row.counts[s.value] for row in status.rows)]
+    for head in ("stage", "", *(state.value for state in shown), "core-h", "left"):
+        table.add_column(head, justify="left" if head in {"stage", ""} else "right", no_wrap=True)
     for row in status.rows:
         if row.tasks:
-            table.add_row(*_stage_cells(row))
+            table.add_row(*_stage_cells(row, shown))
     lines: list[RenderableType] = [table]
     if status.running:
         running = Table("running", "host", "for", "at", "doing", box=None, padding=(0, 1))
@@ -298,10 +305,9 @@ def status_view(status: Status) -> RenderableType:
     return Group(*lines)
 
 
-def _stage_cells(row: StageRow) -> list[RenderableType]:
-    bar = Progress(BarColumn(bar_width=16), auto_refresh=False)
-    bar.add_task("", total=row.tasks, completed=row.ended)
-    counts = [str(row.counts[state.value] or "·") for state in State]
+def _stage_cells(row: StageRow, shown: Sequence[State]) -> list[RenderableType]:
+    bar = ProgressBar(total=row.tasks, completed=row.ended, width=12)
+    counts = [str(row.counts[state.value] or "·") for state in shown]
     return [row.stage, bar, *counts, f"{row.core_hours_used:.3f}", f"{row.core_hours_remaining:.3f}"]
 
 
@@ -376,7 +382,9 @@ def _stage_words(store: Store, task: Any, stage: dict[str, Any]) -> str:
         words = [f"{n} {float(v):.5g} {v.attrs['units']}" for n, v in result.data_vars.items() if v.ndim == 0]
     if reason := (stage["manifest"] or {}).get("reason"):
         words.insert(0, f"[yellow]{reason}[/yellow]")
-    words += [f"[red]{a['failure']['cause']}[/red]: {a['failure']['message']}" for a in stage["attempts"] if a["failure"]]
+    words += [
+        f"[red]{a['failure']['cause']}[/red]: {a['failure']['message']}" for a in stage["attempts"] if a["failure"]
+    ]
     return "\n".join(words)
 
 
@@ -398,7 +406,9 @@ def print_logs(campaign: Campaign, name: str, stage: str | None, lines: int, *, 
         for attempt in campaign.attempts(task)
     ]
     if not newest:
-        raise ConfigError(str(campaign.root), name, "has not been attempted yet" + (f" in stage {stage}" if stage else ""))
+        raise ConfigError(
+            str(campaign.root), name, "has not been attempted yet" + (f" in stage {stage}" if stage else "")
+        )
     attempt = max(newest, key=lambda pair: pair[0])[1]
     for file in LOG_FILES:
         path = attempt.folder / file
@@ -472,7 +482,9 @@ def train_with_display(campaign: Campaign) -> None:
     """Train and print the errors beside the baselines'."""
     with console.status("training, fold by fold"):
         result = campaign.train()
-    table = Table("model", "MAE (µTHz⁻³)", "R²", title="errors on samples of melts the model never saw", title_justify="left")
+    table = Table(
+        "model", "MAE (µTHz⁻³)", "R²", title="errors on samples of melts the model never saw", title_justify="left"
+    )
     for name, metric in result.metrics.items():
         table.add_row(name, f"{metric['mae']:.2f}", f"{metric['r2']:.2f}")
     console.print(table)

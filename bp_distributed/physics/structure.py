@@ -213,6 +213,7 @@ def atomic_pdf(
     species_i: NDArray[np.integer],
     atoms_e: NDArray[np.integer],
     volume: float,
+    *,
     grid: RadialGrid,
     gaussian: Gaussian,
 ) -> NDArray[np.float64]:
@@ -307,6 +308,6 @@ def structure_step(request: Mapping[str, Any], inputs: Arrays, workdir: Any, pro
     }
     if request["atomic"]:
         progress(2, 3, "atomic functions")
-        arrays["atomic_pdf"] = atomic_pdf(pairs, species_i, atoms_e, volume, grid, gaussian)
+        arrays["atomic_pdf"] = atomic_pdf(pairs, species_i, atoms_e, volume, grid=grid, gaussian=gaussian)
     progress(3, 3, "done")
     return Outcome(arrays, facts={"pairs": len(pairs.distances_n), "gaussian_sigma": gaussian.sigma})

@@ -9,7 +9,7 @@ import pytest
 from bp_distributed.errors import ConfigError
 from bp_distributed.physics import structure
 from bp_distributed.physics.outcome import silent
-from bp_distributed.physics.structure import Gaussian, RadialGrid, count_pairs, find_pairs, structure_step
+from bp_distributed.physics.structure import RadialGrid, count_pairs, find_pairs, structure_step
 
 GRID = RadialGrid(12.0, 0.1)
 REQUEST = {

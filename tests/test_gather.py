@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: BSD-3-Clause
+import subprocess
+import sys
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+from synthetic import given_items, melted_items
+
+from bp_distributed.errors import CampaignError, StoreError
+from bp_distributed.gather import GatherItem, gather, of_sample, open_dataset, write_dataset
+from bp_distributed.units import VARIABLES
+
+SINGLE = 1e-6  # relative; spectra are kept in single precision
+
+
+@pytest.fixture(scope="module")
+def items():
+    return melted_items()
+
+
+@pytest.fixture(scope="module")
+def dataset(items):
+    return gather(items, {"title": "a test", "bp_potential_sha256": "ab" * 32})
+
+
+def test_every_sample_keeps_its_own_numbers(items, dataset):
+    for index, item in enumerate(items):
+        own = of_sample(dataset, index)
+        for name in ("position", "species", "cell", "energy", "history_temperature", "history_volume"):
+            np.testing.assert_array_equal(own[name], item.stages["quench"][name])
+        if "vibration" in item.stages:
+            for name in ("atomic_vdos", "atomic_intensity", "partial_pdf", "participation_ratio"):
+                stage = item.stages["structure" if name == "partial_pdf" else "vibration"]
+                expected = stage[name].to_numpy()
+                found = own[name].to_numpy()
+                if name == "participation_ratio":
+                    assert np.isnan(found[len(expected) :]).all()
+                    found = found[: len(expected)]
+                np.testing.assert_allclose(found, expected, rtol=SINGLE)
+            np.testing.assert_array_equal(own["frequency"], item.stages["vibration"]["frequency"])
+
+
+def test_spectra_of_different_length_share_one_grid(items, dataset):
+    lengths = {len(item.stages["vibration"]["omega"]) for item in items[:-1]}
+    assert dataset.sizes["omega_bin"] == max(lengths)
+    np.testing.assert_allclose(dataset["omega"], (np.arange(max(lengths)) + 0.5) * 0.5)
+    area = dataset["vdos"][:-1].sum("omega_bin") * 0.5
+    # 3 of the 3N modes are translations, and left out
+    np.testing.assert_allclose(area, 1.0 - 1.0 / 256, rtol=1e-5)
+    assert not np.isnan(dataset["vdos"][:-1]).any()
+
+
+def test_a_sample_without_a_stage_stays_listed_as_missing(items, dataset):
+    assert dataset["accepted"].to_numpy().tolist() == [1, 0] + [1] * (len(items) - 3) + [-1]
+    assert np.isnan(dataset["intensity"][-1])
+    assert np.isnan(dataset["vdos"][-1]).all()
+    assert np.isfinite(dataset["energy"]).all()
+    assert dataset.attrs["bp_samples"] == len(items)
+    assert dataset.attrs["bp_samples_accepted"] == len(items) - 2
+    assert dataset.attrs["bp_samples_rejected"] == 1
+    assert dataset.attrs["bp_samples_unavailable"] == 1
+    nothing = GatherItem("0" * 20, "planned", "melt-9", 1e12, {"Cu": 0.5, "Zr": 0.5}, 256)
+    assert gather([*items, nothing], {})["row_size"].to_numpy()[-1] == 0
+
+
+def test_sizes_may_differ():
+    given = given_items((108, 256))
+    dataset = gather([*melted_items(n_melts=1), *given], {})
+    assert dataset["row_size"].to_numpy().tolist() == [256, 256, 256, 108, 256]
+    assert dataset["history_row_size"].to_numpy()[3:].tolist() == [0, 0]
+    own = of_sample(dataset, 3)
+    np.testing.assert_array_equal(own["position"], given[0].stages["relax"]["position"])
+    assert np.isnan(own["frequency"][3 * 108 - 3 :]).all()
+    assert not np.isnan(own["frequency"][: 3 * 108 - 3]).any()
+
+
+def test_only_one_sample_is_in_memory_at_a_time():
+    made = []
+    most = []
+
+    def loader(stage):
+        def load():
+            copy = stage.copy(deep=True)
+            made.append(weakref.ref(copy))
+            most.append(sum(reference() is not None for reference in made))
+            return copy
+
+        return load
+
+    items = [
+        replace(item, stages={name: loader(stage) for name, stage in item.stages.items()}) for item in melted_items()
+    ]
+    seen = []
+    gather(items, {}, lambda: seen.append(1))
+    assert max(most) <= 2  # the one that was just replaced, and its successor
+    assert len(seen) == len(items)
+
+
+def test_comes_back_from_disk_as_it_was(dataset, tmp_path):
+    path = tmp_path / "dataset.nc"
+    write_dataset(dataset, path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["dataset.nc"]
+    with open_dataset(path) as stored:
+        xr.testing.assert_equal(stored.load(), dataset)
+        assert stored.attrs == dataset.attrs
+        for name, variable in stored.variables.items():
+            assert variable.dtype == dataset[name].dtype, name
+            assert variable.dtype.kind in "biufU", name
+            if name in VARIABLES:
+                assert variable.attrs["units"] == VARIABLES[name].units
+
+
+def test_opens_lazily(dataset, tmp_path):
+    write_dataset(dataset, tmp_path / "dataset.nc")
+    with open_dataset(tmp_path / "dataset.nc") as stored:
+        assert not stored["atomic_vdos"].variable._in_memory
+    with open_dataset(tmp_path / "dataset.nc", chunks={}) as stored:
+        assert stored["frequency"].chunks is not None
+
+
+def test_the_file_says_what_it_is(dataset, tmp_path):
+    path = tmp_path / "dataset.nc"
+    write_dataset(dataset, path)
+    code = """
+import json, sys, netCDF4
+with netCDF4.Dataset(sys.argv[1]) as file:
+    print(json.dumps({
+        "convention": file.Conventions,
+        "potential": file.bp_potential_sha256,
+        "counted": file["row_size"].sample_dimension,
+        "filters": file["vdos"].filters(),
+        "chunks": file["vdos"].chunking(),
+        "float32": str(file["vdos"].dtype), "float64": str(file["frequency"].dtype),
+        "text": str(file["sample_id"].dtype),
+        "fill": "_FillValue" in file["vdos"].ncattrs(),
+        "coordinates": file["intensity"].coordinates.split(),
+    }))
+"""
+    import json
+
+    found = json.loads(
+        subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True).stdout
+    )
+    assert found["convention"].startswith("CF-1.11")
+    assert found["potential"] == "ab" * 32
+    assert found["counted"] == "row"
+    assert found["filters"]["fletcher32"]
+    assert found["filters"]["shuffle"]
+    assert found["filters"]["complevel"] == 4
+    assert (found["float32"], found["float64"], found["text"]) == ("float32", "float64", "|S1")
+    assert found["fill"]
+    assert "cooling_rate" in found["coordinates"]
+
+
+def test_a_failed_write_leaves_the_old_file(dataset, tmp_path):
+    path = tmp_path / "dataset.nc"
+    write_dataset(dataset, path)
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match="Invalid value for attr"):
+        write_dataset(dataset.assign_attrs(wrong=object()), path)
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_samples_that_do_not_fit_are_refused(items):
+    shifted = items[0].stages["structure"].assign(r=items[0].stages["structure"]["r"] + 0.05)
+    other = replace(items[0], stages={**items[0].stages, "structure": shifted})
+    with pytest.raises(CampaignError, match=r"cu50zr50-2e\+12-0 .*another grid of 'r'"):
+        gather([*items, other], {})
+    with pytest.raises(CampaignError, match="has 256 atoms, expected 500"):
+        gather([replace(items[0], n_atoms=500)], {})
+    with pytest.raises(CampaignError, match="no sample to gather"):
+        gather([], {})
+
+
+def test_a_missing_file_names_the_command(tmp_path):
+    with pytest.raises(StoreError, match="'bpd gather' writes it"):
+        open_dataset(tmp_path / "dataset.nc")

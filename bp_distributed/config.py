@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.metadata
+import math
 import os
 import re
 import sys
@@ -16,35 +17,62 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from bp_distributed.errors import ConfigError
-from bp_distributed.strict_yaml import Document, KeyPath, read_yaml
+from bp_distributed.strict_yaml import Document, KeyPath, is_clean, read_yaml
 
 SCHEMA = 1
 STAGES = ("melt", "quench", "relax", "structure", "vibration")
 DEFAULT_POTENTIAL = "CuZr_mm.eam.fs"
 POTENTIAL_PATH = "BPD_POTENTIALS"
 NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,63}")
-_NUMBER_WITH_UNIT = re.compile(r"\s*([-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?)\s*(\S.*)?")
-_WALLTIME = re.compile(r"(\d+-)?\d{1,3}:\d\d:\d\d")
-SPECIES_SUM_TOLERANCE = 1e-6
+SLOWEST_K_PER_S, FASTEST_K_PER_S = 1e6, 1e18
+"""Rates outside are a slip of the pen: a microsecond holds 1e9 steps, a step of 2 fs holds all of 2000 K at 1e18 K/s."""
+
+_NUMBER_WITH_UNIT = re.compile(r"\s*([-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?)\s*(\S.*)?", re.ASCII)
+_WALLTIME = re.compile(r"([0-9]{1,5}-)?[0-9]{1,3}:[0-9]{2}:[0-9]{2}")
+_PERCENT_TOLERANCE = 1e-6
+_LONGEST_SHOWN = 60
+
+
+class AtKeyError(ValueError):
+    """Something is wrong with one key of a model that can only be judged as a whole."""
+
+    def __init__(self, key: str, what: str) -> None:
+        super().__init__(key, what)
+        self.key, self.what = key, what
+
+    def __str__(self) -> str:
+        """Return what is wrong."""
+        return self.what
 
 
 def _strip_unit(value: Any, unit: str) -> Any:
     """Accept a number, or text made of a number and the exact unit."""
-    if isinstance(value, bool):
-        raise ValueError(f"expected a number in {unit}")  # noqa: TRY004 - pydantic reports ValueError
     if not isinstance(value, str):
         return value
     match = _NUMBER_WITH_UNIT.fullmatch(value)
     if match is None:
         raise ValueError(f"expected a number in {unit}")
-    if match[2] is not None and match[2].strip() != unit:
-        raise ValueError(f"expected the unit {unit}, which may also be left out")
     if match[2] is None:
         raise ValueError(f"expected a number in {unit}, without quotes")
+    if match[2].strip() != unit:
+        raise ValueError(f"expected the unit {unit}, which may also be left out")
     return float(match[1])
 
 
@@ -59,54 +87,60 @@ def _safe_name(text: str) -> str:
 
 
 def _walltime(text: str) -> str:
-    if not _WALLTIME.fullmatch(text):
+    if not _WALLTIME.fullmatch(text) or not re.search("[1-9]", text):
         raise ValueError("expected [days-]hours:minutes:seconds, such as 24:00:00")
     return text
 
 
 def _path_text(text: str) -> str:
-    if not text or any(ord(character) < 32 for character in text):  # noqa: PLR2004
-        raise ValueError("expected a path without control characters")
+    if not text.strip() or not is_clean(text):
+        raise ValueError("expected a path without line breaks and control characters")
     return text
 
 
-Rate = Annotated[float, _in("K/s"), Field(gt=0, allow_inf_nan=False)]
-Kelvin = Annotated[float, _in("K"), Field(gt=0, le=20000, allow_inf_nan=False)]
-Picoseconds = Annotated[float, _in("ps"), Field(gt=0, allow_inf_nan=False)]
-Angstrom = Annotated[float, _in("angstrom"), Field(gt=0, le=100, allow_inf_nan=False)]
-RadPerPs = Annotated[float, _in("rad/ps"), Field(gt=0, le=200, allow_inf_nan=False)]
-GiB = Annotated[float, _in("GiB"), Field(gt=0, le=65536, allow_inf_nan=False)]
+Whole = StrictInt
+Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
+Rate = Annotated[Number, _in("K/s"), Field(ge=SLOWEST_K_PER_S, le=FASTEST_K_PER_S)]
+Kelvin = Annotated[Number, _in("K"), Field(gt=0, le=20000)]
+Picoseconds = Annotated[Number, _in("ps"), Field(gt=0, le=1e9)]
+Femtoseconds = Annotated[Number, _in("fs"), Field(ge=1e-3, le=10)]
+Angstrom = Annotated[Number, _in("angstrom"), Field(ge=1e-3, le=100)]
+RadPerPs = Annotated[Number, _in("rad/ps"), Field(ge=1e-3, le=200)]
+ForceTolerance = Annotated[Number, _in("eV/angstrom"), Field(ge=1e-12, le=1e-2)]
+GiB = Annotated[Number, _in("GiB"), Field(gt=0, le=65536)]
+Element = Annotated[str, Field(pattern=r"^[A-Z][a-z]?$")]
 SafeName = Annotated[str, AfterValidator(_safe_name)]
 PathText = Annotated[str, AfterValidator(_path_text)]
-Whole = Annotated[int, Field(strict=True)]
 
 
 class Model(BaseModel):
     """Frozen; unknown keys are refused; defaults are validated too."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Exponents(Model):
     """Rates 10^start, 10^(start+step), ... below 10^stop (K/s), as ``numpy.arange`` counts."""
 
-    start: Annotated[float, Field(ge=6, le=18)]
-    stop: Annotated[float, Field(ge=6, le=18)]
-    step: Annotated[float, Field(gt=0)]
+    start: Annotated[Number, Field(ge=6, le=18)]
+    stop: Annotated[Number, Field(ge=6, le=18)]
+    step: Annotated[Number, Field(ge=1e-5, le=12)]
 
     @model_validator(mode="after")
     def _ordered(self) -> Exponents:
         if self.stop <= self.start:
-            raise ValueError("expected stop above start")
-        if (self.stop - self.start) / self.step > 1e6:  # noqa: PLR2004
-            raise ValueError("expected at most a million rates")
+            raise AtKeyError("stop", f"got {self.stop:g}, expected more than start {self.start:g}")
         return self
 
     @property
-    def rates_K_per_s(self) -> list[float]:
-        """Return the rates in K/s."""
-        count = int(np.ceil((self.stop - self.start) / self.step - 1e-9))
-        return [10.0 ** round(self.start + index * self.step, 9) for index in range(count)]
+    def count(self) -> int:
+        """Number of rates."""
+        return math.ceil((self.stop - self.start) / self.step - 1e-9)
+
+    @property
+    def rates(self) -> list[float]:
+        """Rates in K/s; rounded so that grids of different step agree bit by bit where they meet."""
+        return [10.0 ** round(self.start + index * self.step, 9) for index in range(self.count)]
 
 
 class RateGrid(Model):
@@ -115,19 +149,27 @@ class RateGrid(Model):
     exponents: Exponents
 
 
+def _rate_or_grid(value: Any) -> str:
+    return "a grid" if isinstance(value, (dict, RateGrid)) else "a rate"
+
+
 class MeltedBlock(Model):
     """Samples to be made: melted, then quenched at given rates."""
 
     label: SafeName
-    composition: dict[str, Annotated[float, Field(ge=0, le=100)]]
+    """Names the block, and the stream its seeds come from: another label gives other samples of the same kind."""
+    composition: dict[str, Annotated[Number, Field(ge=0, le=100)]]
     """Atomic percent by element; sums to 100."""
     n_atoms: Annotated[Whole, Field(ge=4, le=10_000_000)]
     """4 k³, an fcc cube."""
-    cooling_rates: tuple[Rate | RateGrid, ...]
+    cooling_rates: tuple[
+        Annotated[Annotated[Rate, Tag("a rate")] | Annotated[RateGrid, Tag("a grid")], Discriminator(_rate_or_grid)],
+        ...,
+    ]
     """K/s."""
     replicas: Annotated[Whole, Field(ge=0, le=1_000_000_000)] = 1
     """Samples per rate."""
-    melts: Annotated[Whole, Field(ge=1)] | None = None
+    melts: Annotated[Whole, Field(ge=1, le=1_000_000_000)] | None = None
     """Independent melts the block shares; each is a leakage group.  Absent: one melt per sample."""
 
     @model_validator(mode="before")
@@ -139,25 +181,32 @@ class MeltedBlock(Model):
 
     @model_validator(mode="after")
     def _sound(self) -> MeltedBlock:
-        total = sum(self.composition.values())
-        if not self.composition or abs(total - 100) > SPECIES_SUM_TOLERANCE:
-            raise ValueError(f"composition: sums to {total:g}, expected 100 (atomic percent)")
         for element in self.composition:
             if not re.fullmatch(r"[A-Z][a-z]?", element):
-                raise ValueError(f"composition: {element!r} is not a chemical element")
+                raise AtKeyError("composition", f"got {element!r}, expected chemical elements")
+        total = math.fsum(self.composition.values())
+        if abs(total - 100) > _PERCENT_TOLERANCE:
+            raise AtKeyError("composition", f"sums to {total:.10g}, expected 100 (atomic percent)")
         edge = round((self.n_atoms / 4) ** (1 / 3))
         if 4 * edge**3 != self.n_atoms:
-            near = ", ".join(str(4 * k**3) for k in range(max(1, edge - 1), edge + 2))
-            raise ValueError(f"n_atoms: {self.n_atoms} is not 4 k³ (an fcc cube); nearest are {near}")
+            near = sorted((4 * k**3 for k in range(max(1, edge - 1), edge + 2)), key=lambda n: abs(n - self.n_atoms))
+            raise AtKeyError(
+                "n_atoms", f"got {self.n_atoms}, expected 4 k³ (an fcc cube); nearest are {near[0]} and {near[1]}"
+            )
         return self
 
     @property
-    def rates_K_per_s(self) -> list[float]:
-        """Return all rates in the order given, in K/s."""
-        rates: list[float] = []
+    def rates(self) -> list[float]:
+        """All rates in the order given, in K/s."""
+        found: list[float] = []
         for item in self.cooling_rates:
-            rates += item.exponents.rates_K_per_s if isinstance(item, RateGrid) else [item]
-        return rates
+            found += item.exponents.rates if isinstance(item, RateGrid) else [item]
+        return found
+
+    @property
+    def count(self) -> int:
+        """Number of samples, found without listing them."""
+        return self.replicas * sum(i.exponents.count if isinstance(i, RateGrid) else 1 for i in self.cooling_rates)
 
 
 class GivenBlock(Model):
@@ -166,18 +215,23 @@ class GivenBlock(Model):
     label: SafeName
     structures: tuple[PathText, ...]
     """Paths relative to the YAML file."""
-    elements: tuple[Annotated[str, Field(pattern=r"^[A-Z][a-z]?$")], ...] = ("Cu", "Zr")
+    elements: Annotated[tuple[Element, ...], Field(min_length=1)] = ("Cu", "Zr")
     """Element of LAMMPS atom type 1, 2, ..."""
-    relax_cell: bool = False
+    relax_cell: StrictBool = False
     """Minimise the cell too, to zero pressure; false keeps the cell as given."""
     group: SafeName | None = None
     """Leakage group they share, e.g. one melt; absent: each is its own."""
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(self.structures)
 
 
 class NamedPotential(Model):
     """A file looked up by name in ``$BPD_POTENTIALS`` and checked by content."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-][A-Za-z0-9_.+-]*$")]
+    name: SafeName
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
@@ -192,20 +246,22 @@ class Protocol(Model):
     branch_spacing: Picoseconds = 10.0
     """Time between start configurations taken from one melt."""
     final_temperature: Kelvin = 0.1
-    timestep: Annotated[float, _in("fs"), Field(gt=0, le=10, allow_inf_nan=False)] = 2.0
+    timestep: Femtoseconds = 2.0
     barostat: Literal["aniso", "iso", "tri"] = "aniso"
     thermostat_damping: Picoseconds = 0.1
     barostat_damping: Picoseconds = 1.0
-    checkpoint_steps: Annotated[Whole, Field(ge=100)] = 5000
+    checkpoint_steps: Annotated[Whole, Field(ge=100, le=1_000_000_000)] = 5000
     """Steps between checkpoints; part of a sample's identity, since each slice rebuilds its neighbour lists."""
-    history_steps: Annotated[Whole, Field(ge=1)] = 100
-    force_tolerance: Annotated[float, _in("eV/angstrom"), Field(gt=0, le=1e-2)] = 1e-6
+    history_steps: Annotated[Whole, Field(ge=1, le=1_000_000_000)] = 100
+    """Steps between rows of the thermodynamic history."""
+    force_tolerance: ForceTolerance = 1e-6
+    """Largest force component in an inherent structure."""
 
     @model_validator(mode="after")
     def _cools(self) -> Protocol:
         if self.final_temperature >= self.melt_temperature:
-            what = f"final_temperature: {self.final_temperature:g} K is not below melt_temperature {self.melt_temperature:g} K"
-            raise ValueError(what)
+            what = f"got {self.final_temperature:g} K, expected less than melt_temperature {self.melt_temperature:g} K"
+            raise AtKeyError("final_temperature", what)
         return self
 
 
@@ -217,8 +273,15 @@ class StructureConfig(Model):
     gaussian_sigma: Angstrom = 0.2
     """σ of the atomic functions; T does not give it."""
     atomic_cutoff: Angstrom = 12.0
-    atomic: bool = True
+    """Reach of the atomic functions."""
+    atomic: StrictBool = True
     """Store the atomic functions (most of the disk space)."""
+
+    @model_validator(mode="after")
+    def _has_bins(self) -> StructureConfig:
+        if self.bin_width > self.r_max:
+            raise AtKeyError("bin_width", f"got {self.bin_width:g}, expected at most r_max {self.r_max:g}")
+        return self
 
 
 class VibrationConfig(Model):
@@ -232,6 +295,12 @@ class VibrationConfig(Model):
     kernel_width: RadPerPs = 0.4
     """σ of the robust kernel estimate."""
 
+    @model_validator(mode="after")
+    def _has_bins(self) -> VibrationConfig:
+        if self.bin_width > self.omega_cut:
+            raise AtKeyError("bin_width", f"got {self.bin_width:g}, expected at most omega_cut {self.omega_cut:g}")
+        return self
+
 
 class TrainingConfig(Model):
     """Keras model on gathered features."""
@@ -240,9 +309,9 @@ class TrainingConfig(Model):
     hidden: tuple[Annotated[Whole, Field(ge=1, le=4096)], ...] = (64,)
     epochs: Annotated[Whole, Field(ge=1)] = 400
     patience: Annotated[Whole, Field(ge=1)] = 40
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    l2: Annotated[float, Field(ge=0)] = 1e-4
-    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.1
+    l2: Annotated[Number, Field(ge=0)] = 1e-4
+    learning_rate: Annotated[Number, Field(gt=0)] = 0.01
     optimizer: Literal["adam", "adadelta"] = "adam"
     repeats: Annotated[Whole, Field(ge=1)] = 3
     folds: Annotated[Whole, Field(ge=2)] = 4
@@ -252,7 +321,7 @@ class TrainingConfig(Model):
 class Resources(Model):
     """What one task of a stage gets."""
 
-    cores: Annotated[Whole, Field(ge=1)] = 1
+    cores: Annotated[Whole, Field(ge=1, le=4096)] = 1
     memory: GiB = 2.0
     walltime: Annotated[str, AfterValidator(_walltime)] = "24:00:00"
 
@@ -281,14 +350,32 @@ class Budget(Model):
     sample_retries: Annotated[Whole, Field(ge=0, le=100)] = 1
 
 
+def _kind_of_potential(value: Any) -> str:
+    return "looked up" if isinstance(value, (dict, NamedPotential)) else "a path"
+
+
+def _kind_of_block(value: Any) -> str:
+    given = isinstance(value, GivenBlock) or (isinstance(value, dict) and "structures" in value)
+    return "structures" if given else "melted"
+
+
 class CampaignConfig(Model):
     """A whole ``campaign.yaml``."""
 
     schema_version: Annotated[Whole, Field(ge=1, alias="schema")] = SCHEMA
     name: SafeName
     seed: Annotated[Whole, Field(ge=0)] = 2023
-    potential: NamedPotential | PathText = "default"
-    samples: tuple[MeltedBlock | GivenBlock, ...]
+    potential: Annotated[
+        Annotated[NamedPotential, Tag("looked up")] | Annotated[PathText, Tag("a path")],
+        Discriminator(_kind_of_potential),
+    ] = "default"
+    samples: tuple[
+        Annotated[
+            Annotated[MeltedBlock, Tag("melted")] | Annotated[GivenBlock, Tag("structures")],
+            Discriminator(_kind_of_block),
+        ],
+        ...,
+    ]
     protocol: Protocol = Protocol()
     structure: StructureConfig = StructureConfig()
     vibration: VibrationConfig = VibrationConfig()
@@ -296,18 +383,23 @@ class CampaignConfig(Model):
     training: TrainingConfig = TrainingConfig()
     resources: StageResources = StageResources()
     budget: Budget = Budget()
+    _document: Document | None = PrivateAttr(default=None)
+
+    def where(self, *path: str | int) -> str:
+        """Return ``file:line`` of a key, for errors found after loading."""
+        return self._document.where(path) if self._document else "campaign.yaml"
 
     @model_validator(mode="after")
     def _consistent(self) -> CampaignConfig:
         labels = [block.label for block in self.samples]
         if double := {label for label in labels if labels.count(label) > 1}:
-            raise ValueError(f"samples: the label {min(double)!r} is used twice")
+            raise AtKeyError("samples", f"the label {min(double)!r} is used twice")
         if "quench" in self.stages and "melt" not in self.stages:
-            raise ValueError("stages: quench needs melt before it")
+            raise AtKeyError("stages", "quench needs melt before it")
         made = any(isinstance(block, MeltedBlock) for block in self.samples) and "quench" not in self.stages
         given = any(isinstance(block, GivenBlock) for block in self.samples) and "relax" not in self.stages
         if {"structure", "vibration"} & set(self.stages) and (made or given):
-            raise ValueError(f"stages: structure and vibration need {'quench' if made else 'relax'} before them")
+            raise AtKeyError("stages", f"structure and vibration need {'quench' if made else 'relax'} before them")
         return self
 
 
@@ -330,78 +422,82 @@ def load_config(path: Path) -> CampaignConfig:
         what = f"got {schema}, written for a newer bp_distributed; this one knows {SCHEMA}"
         raise ConfigError(document.where(("schema",)), "schema", what)
     try:
-        return CampaignConfig.model_validate(_prepared(document))
+        config = CampaignConfig.model_validate(document.content)
     except ValidationError as error:
         raise _first(error, document) from None
+    config._document = document
+    return config
 
 
-def _prepared(document: Document) -> Any:
-    """Pick the kind of each sample block by its keys, so that errors speak of one kind only."""
-    content = document.content
-    blocks = content.get("samples")
-    if not isinstance(blocks, list):
-        return content
-    checked = []
-    for index, block in enumerate(blocks):
-        if not isinstance(block, dict):
-            checked.append(block)
-            continue
-        kind = GivenBlock if "structures" in block else MeltedBlock
-        try:
-            checked.append(kind.model_validate(block))
-        except ValidationError as error:
-            raise _first(error, document, ("samples", index), kind) from None
-    return {**content, "samples": checked}
+_TAGGED: dict[str, type[Model]] = {
+    "melted": MeltedBlock,
+    "structures": GivenBlock,
+    "a grid": RateGrid,
+    "looked up": NamedPotential,
+}
 
 
-def _first(
-    error: ValidationError, document: Document, at: KeyPath = (), model: type[Model] = CampaignConfig
-) -> ConfigError:
+def _first(error: ValidationError, document: Document) -> ConfigError:
+    """Return the first problem as one sentence; a misspelt key comes first, since it explains a missing one."""
     problems = error.errors(include_url=False)
-    problem = min(problems, key=lambda p: p["type"] != "extra_forbidden")  # a misspelt key explains a missing one
-    path: KeyPath = (*at, *(step for step in problem["loc"] if _is_key(step, document, at)))
-    where = document.where(path)
-    key = ".".join(str(step) for step in path)
+    problem = min(problems, key=lambda p: p["type"] != "extra_forbidden")
+    cause = problem.get("ctx", {}).get("error")
+    path = _path_in(document, problem["loc"])
+    if isinstance(cause, AtKeyError):
+        path = (*path, cause.key)
+    named = (*path, problem["loc"][-1]) if problem["type"] == "missing" else path
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return ConfigError(where, key, _sentence(problem, model) + more)
+    return ConfigError(document.where(path), ".".join(str(step) for step in named), _sentence(problem) + more)
 
 
-def _is_key(step: str | int, document: Document, at: KeyPath) -> bool:  # noqa: ARG001
-    """Drop the names pydantic adds for members of a union."""
-    return isinstance(step, int) or not re.search(
-        r"[^a-z0-9_A-Z]|^(float|str|RateGrid|NamedPotential|constrained)$", step
-    )
+def _path_in(document: Document, steps: KeyPath) -> KeyPath:
+    """Drop the names that pydantic adds for members of a union."""
+    path: KeyPath = ()
+    for step in steps:
+        if (*path, step) in document.lines:
+            path = (*path, step)
+    return path
 
 
-def _sentence(problem: Any, model: type[Model]) -> str:
-    got = problem["input"]
-    shown = repr(got) if not isinstance(got, (dict, list)) or len(repr(got)) < 60 else f"{type(got).__name__}"  # noqa: PLR2004
-    match problem["type"]:
-        case "extra_forbidden":
-            known = _known_keys(model, problem["loc"])
-            close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
-            return f"unknown key; {hint}"
-        case "missing":
-            return "is missing"
-        case "value_error":
-            text = str(problem["ctx"]["error"])
-            return text if isinstance(got, (dict, Model)) else f"got {shown}, {text}"
-        case _:
-            message = problem["msg"].replace("Input should be", "expected")
-            return f"got {shown}, {message[0].lower()}{message[1:]}"
+def _sentence(problem: Any) -> str:
+    got, kind, message = problem["input"], problem["type"], problem["msg"]
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        known = _known_keys(problem["loc"])
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        return f"unknown key, {f'did you mean {close[0]!r}?' if close else f'expected one of {", ".join(known)}'}"
+    if kind == "value_error":
+        cause = problem["ctx"]["error"]
+        return str(cause) if isinstance(cause, AtKeyError) else f"got {_shown(got)}, {cause}"
+    if kind == "model_type":
+        return f"got {_shown(got)}, expected keys and values"
+    if kind in {"tuple_type", "list_type"}:
+        return f"got {_shown(got)}, expected a list"
+    message = message.replace("Input should be", "expected").replace("a valid string", "text")
+    return f"got {_shown(got)}, {message[0].lower()}{message[1:]}"
 
 
-def _known_keys(model: type[Model], path: tuple[Any, ...]) -> list[str]:
-    for step in path[:-1]:
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, (dict, list)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
+
+
+def _known_keys(steps: KeyPath) -> list[str]:
+    model: type[Model] = CampaignConfig
+    for step in steps[:-1]:
         field = model.model_fields.get(step) if isinstance(step, str) else None
-        inner = field.annotation if field else None
+        inner = field.annotation if field else _TAGGED.get(str(step))
         if isinstance(inner, type) and issubclass(inner, Model):
             model = inner
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-# ---- potentials -------------------------------------------------------------------------------------------------------
+# ---- files ------------------------------------------------------------------------------------------------------------
 
 
 def default_potential() -> Path:
@@ -421,12 +517,11 @@ def default_potential() -> Path:
     except importlib.metadata.PackageNotFoundError:
         pass
     for folder in folders:
-        if (folder / DEFAULT_POTENTIAL).is_file():
+        if is_file(folder / DEFAULT_POTENTIAL):
             return folder / DEFAULT_POTENTIAL
-    searched = ", ".join(str(folder) for folder in folders)
-    raise ConfigError(
-        DEFAULT_POTENTIAL, "potential", f"not found in {searched}; install lammps, or set LAMMPS_POTENTIALS"
-    )
+    searched = ", ".join(str(folder) for folder in dict.fromkeys(folders))
+    what = f"not found in {searched}; install lammps, or set LAMMPS_POTENTIALS"
+    raise ConfigError(DEFAULT_POTENTIAL, "potential", what)
 
 
 def find_potential(config: CampaignConfig, base: Path) -> Path:
@@ -439,29 +534,58 @@ def find_potential(config: CampaignConfig, base: Path) -> Path:
     """
     wanted = config.potential
     if isinstance(wanted, NamedPotential):
-        return _named_potential(wanted)
+        return _named_potential(wanted, config.where("potential"))
     if wanted == "default":
         return default_potential()
-    path = (base / Path(wanted).expanduser()).absolute()
-    if not path.is_file():
-        kind = "is a folder" if path.is_dir() else "no such file"
-        raise ConfigError(str(path), "potential", f"{kind}; expected 'default', a path, or a name to look up")
+    path = existing_file(base, wanted)
+    if isinstance(path, str):
+        what = f"{path}; expected 'default', a path, or {{name: ...}} to look up"
+        raise ConfigError(config.where("potential"), "potential", what)
     return path
 
 
-def _named_potential(wanted: NamedPotential) -> Path:
-    home = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "bp_distributed" / "potentials"
-    folders = [Path(part) for part in os.environ.get(POTENTIAL_PATH, "").split(os.pathsep) if part] + [home]
+def existing_file(base: Path, name: str) -> Path | str:
+    """Return the absolute path of a file named in a configuration, or a sentence on why there is none."""
+    try:
+        path = (base / Path(name).expanduser()).absolute()
+        if path.is_dir():
+            return f"{path} is a folder"
+        return path if path.is_file() else f"{path}: no such file"
+    except RuntimeError:
+        return f"{name}: no home folder is known"
+    except OSError as error:
+        return f"{_shown(name)}: {error.strerror}"
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a file can be seen there; no permission and no such file are the same."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _named_potential(wanted: NamedPotential, where: str) -> Path:
+    folders = [Path(part) for part in os.environ.get(POTENTIAL_PATH, "").split(os.pathsep) if part]
+    folders += [folder / "bp_distributed" / "potentials" for folder in _data_home()]
     for folder in folders:
         path = folder / wanted.name
-        if not path.is_file():
+        if not is_file(path):
             continue
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if wanted.sha256 not in {None, digest}:
-            what = f"has sha256 {digest[:16]}..., expected {str(wanted.sha256)[:16]}...: another file of the same name"
-            raise ConfigError(str(path), "potential.sha256", what)
+            what = f"{path} has {digest[:16]}..., expected {str(wanted.sha256)[:16]}...: another file of the same name"
+            raise ConfigError(where, "potential.sha256", what)
         return path
-    searched = ", ".join(str(folder) for folder in folders)
-    raise ConfigError(
-        wanted.name, "potential", f"not found in {searched}; set {POTENTIAL_PATH} to the folder that holds it"
-    )
+    searched = ", ".join(str(folder) for folder in folders) or "any folder"
+    what = f"{wanted.name} not found in {searched}; set {POTENTIAL_PATH} to the folder that holds it"
+    raise ConfigError(where, "potential", what)
+
+
+def _data_home() -> list[Path]:
+    if home := os.environ.get("XDG_DATA_HOME"):
+        return [Path(home)]
+    try:
+        return [Path.home() / ".local" / "share"]
+    except RuntimeError:  # no HOME, and a user id nobody knows
+        return []

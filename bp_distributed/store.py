@@ -329,7 +329,7 @@ class Journal:
     """What this driver did and when, one JSON line each; history for people, never a source of truth."""
 
     def __init__(self, root: Path, epoch: int) -> None:
-        self._path = root / "journal" / f"{epoch:04d}-{os.getpid()}.jsonl"
+        self._path = durable.make_private_dir(root / "journal") / f"{epoch:04d}-{os.getpid()}.jsonl"
 
     def write(self, event: str, **facts: Any) -> None:
         """Append one line."""

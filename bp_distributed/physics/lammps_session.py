@@ -191,7 +191,7 @@ class Session:
     def record(self, every: int) -> None:
         """Write a thermodynamic row each ``every`` steps, with all digits."""
         self.command("thermo_style", "custom", *THERMO)
-        self.command("thermo_modify", "format", "float", "%.17g")
+        self.command("thermo_modify", "format", "float", "%.17g", "flush", "yes")
         self.command("thermo", every)
 
 

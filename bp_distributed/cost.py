@@ -101,28 +101,24 @@ def md_steps(plan: Plan, task: TaskSpec) -> int:
     else:
         span = request["start_temperature_K"] - request["final_temperature_K"]
         duration = span / request["cooling_rate_K_per_s"] * 1e12
-    return math.ceil(duration / step_ps)
+    return math.ceil(float(duration) / float(step_ps))
 
 
 def task_bytes(plan: Plan, task: TaskSpec) -> float:
     """Return the expected size of one committed result on disk, in bytes."""
     n_atoms = plan.spec(task.owner).n_atoms
-    match task.stage:
-        case "melt":
-            return (
-                48.0 * n_atoms * task.request["branches"] + 40.0 * md_steps(plan, task) / task.request["history_steps"]
-            )
-        case "quench":
-            return 24.0 * n_atoms + 40.0 * md_steps(plan, task) / task.request["history_steps"] + 20_000
-        case "relax":
-            return 24.0 * n_atoms + 20_000
-        case "structure":
-            bins = task.request["r_max"] / task.request["bin_width"]
-            # About half of the bytes of the atomic functions are zeros below the first shell.
-            return 20_000 + (2.0 * n_atoms * bins * len(task.request["elements"]) if task.request["atomic"] else 0.0)
-        case _:
-            bins = task.request["omega_cut"] / task.request["bin_width"]
-            return 24.0 * n_atoms + 4.0 * n_atoms * bins + 16.0 * n_atoms + 20_000
+    request = task.request
+    if task.stage in {"melt", "quench"}:
+        rows = md_steps(plan, task) / int(request["history_steps"])
+        return 40.0 * rows + (48.0 * n_atoms * int(request["branches"]) if task.stage == "melt" else 24.0 * n_atoms + 20_000)
+    if task.stage == "structure":
+        bins = float(request["r_max"]) / float(request["bin_width"])
+        # About half of the bytes of the atomic functions are zeros below the first shell.
+        return 20_000 + (2.0 * n_atoms * bins * len(request["elements"]) if request["atomic"] else 0.0)
+    if task.stage == "vibration":
+        bins = float(request["omega_cut"]) / float(request["bin_width"])
+        return 40.0 * n_atoms + 4.0 * n_atoms * bins + 20_000
+    return 24.0 * n_atoms + 20_000
 
 
 def _cache(potential_sha256: str, host: str) -> Path:

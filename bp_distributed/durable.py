@@ -126,7 +126,7 @@ def publish(path: Path, data: bytes) -> bool:
 
 def _link(aside: Path, path: Path) -> bool:
     try:
-        os.link(aside, path)  # noqa: PTH200
+        os.link(aside, path)
     except FileExistsError:
         # NFS may have lost the reply of our own successful link.
         return os.stat(aside).st_nlink == 2  # noqa: PTH116, PLR2004
@@ -177,7 +177,7 @@ def self_test(folder: Path) -> list[str]:
         os.rename(first, second)  # noqa: PTH104
         step = "link"
         try:
-            os.link(second, third)  # noqa: PTH200
+            os.link(second, third)
             findings.append("hard links work: markers are published by link(2)")
         except OSError as error:
             findings.append(f"no hard links here ({error.strerror}): markers are published by O_EXCL")

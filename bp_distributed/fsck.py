@@ -83,7 +83,7 @@ def _adopt(folder: Path, key: str, findings: Findings, *, do: bool) -> None:
 
 
 def _torn_markers(folder: Path, key: str, findings: Findings) -> None:
-    """A torn marker can only come from a file system without hard links, or from damage; it counts as absent."""
+    """Set torn markers aside: they come from damage, or a file system without hard links, and count as absent."""
     for marker in RESULT_MARKERS:
         path = folder / marker
         if path.exists() and durable.read_sealed(path) is None:

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -122,10 +123,8 @@ class DriverLock:
     def _beat(self) -> None:
         count = 0
         while True:
-            try:
+            with suppress(OSError):  # silence is the message
                 durable.replace_json(self._root / "lock" / f"driver-{self.epoch}.hb", {"beat": count})
-            except OSError:  # silence is the message
-                pass
             count += 1
             if self._over.wait(BEAT_S):
                 return

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Configuration in, samples and tasks out.  A sample *is* the hash of what defines it; nothing here writes.
 
-Potential and structures enter by content, floats by their bits.  Paths, times, labels and hosts do not
-enter, so the same physics has the same id everywhere, and submitting it again does nothing.
+Potential and structures enter by content, floats by their bits.  Paths, times and hosts do not enter, so the
+same physics has the same id everywhere, and submitting it again does nothing.  A block's label enters through
+the seeds only, so that two blocks of one kind hold different samples.
 """
 
 from __future__ import annotations
@@ -10,22 +11,39 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bp_distributed.config import STAGES, CampaignConfig, GivenBlock, MeltedBlock, find_potential
+from bp_distributed.config import (
+    DEFAULT_POTENTIAL,
+    STAGES,
+    CampaignConfig,
+    GivenBlock,
+    MeltedBlock,
+    Stage,
+    StructureConfig,
+    VibrationConfig,
+    existing_file,
+    find_potential,
+)
 from bp_distributed.errors import ConfigError
 
-PROTOCOL_VERSION = {"melt": 1, "quench": 1, "relax": 1, "structure": 1, "vibration": 1}
+PROTOCOL_VERSION: dict[Stage, int] = {"melt": 1, "quench": 1, "relax": 1, "structure": 1, "vibration": 1}
 """Raised when a stage's code gives other numbers for the same request; part of every id."""
 
 HUGE = 1_000_000
+LARGEST = 10_000_000
+"""Samples in one plan, which is held in memory at about 4 kB each."""
+
 PLAUSIBLE_RATES_K_PER_S = (1e8, 1e15)
 _ID_LENGTH = 20
 _SETFL = (".eam.fs", ".eam.alloy")
+_HEADER_LINES = 5
+_HEADER_BYTES = 100_000
 
 
 # ---- identity -----------------------------------------------------------------------------------------------------
@@ -124,7 +142,7 @@ class MeltSpec:
 class TaskSpec:
     """One stage of one sample (or melt)."""
 
-    stage: str
+    stage: Stage
     owner: str
     digest: str
     needs: tuple[str, ...]
@@ -228,7 +246,9 @@ class Plan:
             kind = "melted" if isinstance(sample.origin, Melted) else "given"
             yield json.dumps({"sample": {**asdict(sample), "origin": {kind: asdict(sample.origin)}}}, sort_keys=True)
         for task in self.tasks:
-            yield json.dumps({"task": asdict(task)}, sort_keys=True)
+            yield json.dumps({"task": vars(task)}, sort_keys=True)
+        for warning in self.warnings:
+            yield json.dumps({"warning": warning})
 
     def to_jsonl(self) -> str:
         """Return the plan as text, one object a line."""
@@ -243,7 +263,7 @@ class Plan:
         ValueError, KeyError, TypeError
             If the text was damaged.
         """
-        samples, melts, tasks = [], [], []
+        samples, melts, tasks, warnings = [], [], [], []
         potential: PotentialRef | None = None
         for line in text.splitlines():
             ((kind, content),) = json.loads(line).items()
@@ -253,11 +273,13 @@ class Plan:
                 melts.append(MeltSpec(**content))
             elif kind == "sample":
                 samples.append(_sample_from(content))
-            else:
+            elif kind == "task":
                 tasks.append(TaskSpec(**{**content, "needs": tuple(content["needs"])}))
+            else:
+                warnings.append(str(content))
         if potential is None:
             raise ValueError("no potential line")
-        return cls(tuple(samples), tuple(melts), tuple(tasks), potential)
+        return cls(tuple(samples), tuple(melts), tuple(tasks), potential, tuple(warnings))
 
 
 def _sample_from(content: dict[str, Any]) -> SampleSpec:
@@ -285,23 +307,26 @@ def make_plan(config: CampaignConfig, base: Path, *, allow_huge: bool = False) -
     ConfigError
         If a file is missing or does not fit, or the plan is too large.
     """
-    count = sum(
-        len(b.rates_K_per_s) * b.replicas if isinstance(b, MeltedBlock) else len(b.structures) for b in config.samples
-    )
-    if count > HUGE and not allow_huge:
-        raise ConfigError("campaign.yaml", "samples", f"asks for {count} samples; more than {HUGE} need --yes")
-    maker = _Maker(config, base, potential_reference(config, base))
-    for block in config.samples:
-        maker.add(block)
-    return maker.plan()
+    count = sum(block.count for block in config.samples)
+    if count > LARGEST or (count > HUGE and not allow_huge):
+        needs = f"at most {LARGEST}" if count > LARGEST else f"at most {HUGE} unless --yes is given"
+        raise ConfigError(config.where("samples"), "samples", f"got {count} samples, expected {needs}")
+    return _Maker(config, base, potential_reference(config, base)).plan()
 
 
 def input_files(config: CampaignConfig, base: Path) -> list[Path]:
-    """Return the files a campaign needs a copy of: the potential and the given structures."""
-    structures = [
-        structure_path(base, name) for b in config.samples if isinstance(b, GivenBlock) for name in b.structures
-    ]
-    return [find_potential(config, base), *structures]
+    """Return the files a campaign needs a copy of: the potential and the given structures.
+
+    Raises
+    ------
+    ConfigError
+        If one is missing.
+    """
+    found = [find_potential(config, base)]
+    for index, block in enumerate(config.samples):
+        if isinstance(block, GivenBlock):
+            found += _structures(config, base, index, block)
+    return found
 
 
 def potential_reference(config: CampaignConfig, base: Path) -> PotentialRef:
@@ -315,36 +340,41 @@ def potential_reference(config: CampaignConfig, base: Path) -> PotentialRef:
     path = find_potential(config, base)
     suffix = next((ending for ending in _SETFL if path.name.endswith(ending)), None)
     if suffix is None:
-        raise ConfigError(str(path), "potential", f"expected a file ending in {' or '.join(_SETFL)}")
+        what = f"{path.name} is of no known format, expected a file ending in {' or '.join(_SETFL)}"
+        raise ConfigError(config.where("potential"), "potential", what)
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(str(path), "potential", f"cannot be read: {error.strerror}") from error
-    lines = raw[:100_000].decode("utf-8", errors="replace").splitlines()
-    words = lines[3].split() if len(lines) > 5 else []  # noqa: PLR2004
-    if not words or not words[0].isdigit() or len(words) != int(words[0]) + 1:
-        raise ConfigError(
-            f"{path}:4", "potential", "expected '<number of elements> <element> ...': not a setfl file, or cut short"
-        )
-    for word in lines[0].split():
-        if word.startswith("UNITS:") and word != "UNITS:metal" and "UNITS: metal" not in lines[0]:
-            raise ConfigError(f"{path}:1", "potential", f"is in {word.removeprefix('UNITS:')} units, expected metal")
-    label = "default (CuZr_mm.eam.fs of LAMMPS)" if config.potential == "default" else path.name
-    return PotentialRef(hashlib.sha256(raw).hexdigest(), suffix, label, tuple(words[1:]), path)
+    elements = _setfl_elements(path, raw)
+    label = f"default ({DEFAULT_POTENTIAL} of LAMMPS)" if config.potential == "default" else path.name
+    return PotentialRef(hashlib.sha256(raw).hexdigest(), suffix, label, elements, path)
 
 
-def structure_path(base: Path, name: str) -> Path:
-    """Return the path of a given structure.
+def _setfl_elements(path: Path, raw: bytes) -> tuple[str, ...]:
+    lines = raw[:_HEADER_BYTES].decode("utf-8", errors="replace").splitlines()
+    if len(lines) <= _HEADER_LINES:
+        raise ConfigError(str(path), "potential", f"got {len(raw)} bytes, expected a setfl table: empty or cut short")
+    units = re.search(r"UNITS:\s*(\S+)", lines[0])
+    if units and units[1] != "metal":
+        raise ConfigError(f"{path}:1", "potential", f"is in {units[1]} units, expected metal")
+    count, *elements = lines[3].split() or [""]
+    if count != str(len(elements)) or not all(re.fullmatch("[A-Z][a-z]?", element) for element in elements):
+        what = f"got {lines[3][:60]!r}, expected the number of elements and their symbols: not a setfl file"
+        raise ConfigError(f"{path}:4", "potential", what)
+    if not re.fullmatch(r"\s*\d+\s+[-+.\deE]+\s+\d+\s+[-+.\deE]+\s+[-+.\deE]+\s*", lines[4], re.ASCII):
+        what = f"got {lines[4][:60]!r}, expected Nrho, drho, Nr, dr and cutoff: not a setfl file"
+        raise ConfigError(f"{path}:5", "potential", what)
+    return tuple(elements)
 
-    Raises
-    ------
-    ConfigError
-        If there is no such file.
-    """
-    path = (base / Path(name).expanduser()).absolute()
-    if not path.is_file():
-        raise ConfigError(str(path), "samples.structures", "is a folder" if path.is_dir() else "no such file")
-    return path
+
+def _structures(config: CampaignConfig, base: Path, index: int, block: GivenBlock) -> Iterator[Path]:
+    for position, name in enumerate(block.structures):
+        path = existing_file(base, name)
+        if isinstance(path, str):
+            at = ("samples", index, "structures", position)
+            raise ConfigError(config.where(*at), ".".join(map(str, at)), path)
+        yield path
 
 
 class _Maker:
@@ -352,41 +382,57 @@ class _Maker:
 
     def __init__(self, config: CampaignConfig, base: Path, potential: PotentialRef) -> None:
         self.config, self.base, self.potential = config, base, potential
-        self.samples: list[SampleSpec] = []
+        self.samples: dict[str, SampleSpec] = {}
         self.melts: list[MeltSpec] = []
         self.tasks: list[TaskSpec] = []
         self.warnings: list[str] = []
+        self._analysis = [self._prepared(stage) for stage in ("structure", "vibration") if stage in config.stages]
+
+    def _prepared(self, stage: Stage) -> tuple[Stage, dict[str, Any], str]:
+        settings: StructureConfig | VibrationConfig = getattr(self.config, stage)
+        request = self._complete({"elements": list(self.potential.elements), **settings.model_dump()})
+        return stage, request, canonical_json(request)
+
+    def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {**request, "potential_file": f"potential{self.potential.suffix}"}
 
     def plan(self) -> Plan:
-        seen: dict[str, str] = {}
-        for sample in self.samples:
-            if sample.sid in seen:
-                what = f"{sample.label} and {seen[sample.sid]} are the same sample"
-                raise ConfigError("campaign.yaml", "samples", what + "; list each structure once")
-            seen[sample.sid] = sample.label
-        return Plan(tuple(self.samples), tuple(self.melts), tuple(self.tasks), self.potential, tuple(self.warnings))
+        for index, block in enumerate(self.config.samples):
+            if isinstance(block, MeltedBlock):
+                self._check_elements(index, block.composition)
+                self._add_melted(block)
+            else:
+                self._check_elements(index, block.elements)
+                self._add_given(index, block)
+        return Plan(
+            tuple(self.samples.values()), tuple(self.melts), tuple(self.tasks), self.potential, tuple(self.warnings)
+        )
 
-    def add(self, block: MeltedBlock | GivenBlock) -> None:
-        self._check_elements(block)
-        if isinstance(block, MeltedBlock):
-            self._add_melted(block)
-        else:
-            self._add_given(block)
-
-    def _check_elements(self, block: MeltedBlock | GivenBlock) -> None:
-        wanted = block.composition if isinstance(block, MeltedBlock) else block.elements
+    def _check_elements(self, index: int, wanted: Iterable[str]) -> None:
         for element in wanted:
             if element not in self.potential.elements:
-                known = ", ".join(self.potential.elements)
-                raise ConfigError(str(self.potential.path), f"samples.{block.label}", f"knows {known}, not {element}")
+                known = " and ".join(self.potential.elements)
+                what = f"got {element}, but the potential {self.potential.path.name} is for {known}"
+                raise ConfigError(self.config.where("samples", index), f"samples.{index}", what)
 
     # ---- melted blocks ----
 
-    def _melt_definition(self, block: MeltedBlock, index: int) -> dict[str, Any]:
+    def _add_melted(self, block: MeltedBlock) -> None:
+        self._warn_of_rates(block)
+        definition = self._melt_definition(block)
+        jobs: dict[tuple[Any, ...], list[_Quench]] = {}
+        for job in _quenches(block):
+            jobs.setdefault(job.melt, []).append(job)
+        for number, (melt, shared_by) in enumerate(jobs.items(), start=1):
+            seed = derived_seed("melt", self.config.seed, block.label, definition, *melt)
+            label = f"{block.label}-melt{number}"
+            self._add_melt(block, {**definition, "seed": seed}, label, shared_by)
+
+    def _melt_definition(self, block: MeltedBlock) -> dict[str, Any]:
         protocol = self.config.protocol
-        fractions = {element: percent / 100 for element, percent in block.composition.items() if percent > 0}
-        definition = {
-            "composition": fractions,
+        return {
+            "elements": list(self.potential.elements),
+            "composition": {element: percent / 100 for element, percent in block.composition.items() if percent > 0},
             "n_atoms": block.n_atoms,
             "temperature_K": protocol.melt_temperature,
             "heating_ps": protocol.heating,
@@ -394,110 +440,154 @@ class _Maker:
             "branch_spacing_ps": protocol.branch_spacing,
             **_dynamics(self.config),
         }
-        seed = derived_seed("melt", self.config.seed, block.label, definition, index)
-        return {**definition, "elements": list(self.potential.elements), "seed": seed}
 
-    def _add_melted(self, block: MeltedBlock) -> None:
-        rates = block.rates_K_per_s
-        self._warn_of_rates(block, rates)
-        jobs = [(rate, replica) for rate in rates for replica in range(block.replicas)]
-        count = min(block.melts or len(jobs), len(jobs))
-        for index in range(count):
-            branches = len(range(index, len(jobs), count))
-            definition = self._melt_definition(block, index)
-            identity = {
-                "kind": "melt",
-                "version": PROTOCOL_VERSION["melt"],
-                "potential": self.potential.sha256,
-                **definition,
-            }
-            melt_id = digest(identity)[:_ID_LENGTH]
-            label = f"{block.label}-melt{index + 1}"
-            spec = MeltSpec(
-                melt_id, label, block.label, definition["composition"], block.n_atoms, branches, definition["seed"]
-            )
-            self.melts.append(spec)
-            if "melt" in self.config.stages:
-                self._task("melt", melt_id, (), {**definition, "branches": branches})
-            for branch, position in enumerate(range(index, len(jobs), count)):
-                self._add_quenched(block, spec, branch, jobs[position])
+    def _add_melt(self, block: MeltedBlock, definition: dict[str, Any], label: str, jobs: list[_Quench]) -> None:
+        identity = {
+            "kind": "melt", "version": PROTOCOL_VERSION["melt"], "potential": self.potential.sha256, **definition
+        }  # fmt: skip
+        melt_id = digest(identity)[:_ID_LENGTH]
+        melt = MeltSpec(
+            melt_id, label, block.label, definition["composition"], block.n_atoms, len(jobs), definition["seed"]
+        )
+        self.melts.append(melt)
+        if "melt" in self.config.stages:
+            self._task("melt", melt_id, (), {**definition, "branches": len(jobs)})
+        for branch, job in enumerate(jobs):
+            self._add_quenched(melt, branch, job)
 
-    def _warn_of_rates(self, block: MeltedBlock, rates: list[float]) -> None:
-        low, high = PLAUSIBLE_RATES_K_PER_S
-        if odd := [rate for rate in rates if not low <= rate <= high]:
-            self.warnings.append(
-                f"{block.label}: cooling rate {odd[0]:g} K/s is outside {low:g} to {high:g}; is the unit K/s?"
-            )
-
-    def _add_quenched(self, block: MeltedBlock, melt: MeltSpec, branch: int, job: tuple[float, int]) -> None:
-        rate, replica = job
+    def _add_quenched(self, melt: MeltSpec, branch: int, job: _Quench) -> None:
         protocol = self.config.protocol
         request = {
             "elements": list(self.potential.elements),
             "branch": branch,
             "start_temperature_K": protocol.melt_temperature,
             "final_temperature_K": protocol.final_temperature,
-            "cooling_rate_K_per_s": rate,
+            "cooling_rate_K_per_s": job.rate_K_per_s,
             "force_tolerance": protocol.force_tolerance,
             **_dynamics(self.config),
-            "seed": derived_seed("quench", melt.melt_id, branch, rate),
+            "seed": derived_seed("quench", melt.melt_id, branch, job.rate_K_per_s),
         }
-        identity = {"kind": "quench", "version": PROTOCOL_VERSION["quench"], "potential": self.potential.sha256,
-                    "melt": melt.melt_id, **request}  # fmt: skip
+        identity = {"kind": "quench", "version": PROTOCOL_VERSION["quench"], "melt": melt.melt_id, **request}
         sid = digest(identity)[:_ID_LENGTH]
-        origin = Melted(melt.melt_id, branch, rate, replica, request["seed"])
-        label = f"{block.label}-{rate:.4g}-r{replica + 1}"
-        self._sample(SampleSpec(sid, label, block.label, self.potential.elements, melt.composition, block.n_atoms,
-                                self.potential.sha256, origin))  # fmt: skip
+        origin = Melted(melt.melt_id, branch, job.rate_K_per_s, job.replica, request["seed"])
+        label = f"{melt.block}-{job.rate_K_per_s:.4g}-r{job.replica + 1}"
+        self.samples[sid] = SampleSpec(
+            sid,
+            label,
+            melt.block,
+            self.potential.elements,
+            melt.composition,
+            melt.n_atoms,
+            self.potential.sha256,
+            origin,
+        )
         if "quench" in self.config.stages:
             self._task("quench", sid, (f"melt-{melt.melt_id}",), request)
-            self._analyses(sid, f"quench-{sid}")
+            self._analyse(sid, f"quench-{sid}")
+
+    def _warn_of_rates(self, block: MeltedBlock) -> None:
+        low, high = PLAUSIBLE_RATES_K_PER_S
+        if odd := [rate for rate in block.rates if not low <= rate <= high]:
+            what = f"cooling rate {odd[0]:g} K/s is outside {low:g} to {high:g} K/s"
+            self.warnings.append(f"{block.label}: {what}; is the unit meant?")
 
     # ---- given blocks ----
 
-    def _add_given(self, block: GivenBlock) -> None:
-        from bp_distributed.physics.configuration import read_configuration  # noqa: PLC0415 - NumPy only when needed
-        from bp_distributed.store import input_name  # noqa: PLC0415 - the name of the campaign's own copy
-
-        for name in block.structures:
-            path = structure_path(self.base, name)
+    def _add_given(self, index: int, block: GivenBlock) -> None:
+        for position, path in enumerate(_structures(self.config, self.base, index, block)):
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-            given = read_configuration(path, block.elements)
-            counts = {element: int((given.species_i == i).sum()) for i, element in enumerate(given.elements)}
-            n_atoms = len(given.species_i)
             request = {
                 "elements": list(self.potential.elements),
                 "type_elements": list(block.elements),
                 "force_tolerance": self.config.protocol.force_tolerance,
                 "relax_cell": block.relax_cell,
             }
-            identity = {"kind": "given", "version": PROTOCOL_VERSION["relax"], "potential": self.potential.sha256,
-                        "structure": sha256, **request}  # fmt: skip
+            identity = {
+                "kind": "given", "version": PROTOCOL_VERSION["relax"], "potential": self.potential.sha256,
+                "structure": sha256, **request,
+            }  # fmt: skip
             sid = digest(identity)[:_ID_LENGTH]
-            origin = Given(path.name, sha256, block.group or sid)
-            fractions = {element: count / n_atoms for element, count in counts.items() if count}
-            label = f"{block.label}-{path.name.split('.')[0]}"
-            self._sample(SampleSpec(sid, label, block.label, self.potential.elements, fractions, n_atoms,
-                                    self.potential.sha256, origin))  # fmt: skip
+            if sid in self.samples:
+                at = ("samples", index, "structures", position)
+                what = f"{path.name} is the same structure as {self.samples[sid].label}, expected each once"
+                raise ConfigError(self.config.where(*at), ".".join(map(str, at)), what)
+            self.samples[sid] = self._given_sample(sid, path, sha256, block)
             if "relax" in self.config.stages:
-                self._task("relax", sid, (), request, f"structures/{input_name(path, sha256)}")
-                self._analyses(sid, f"relax-{sid}")
+                self._task("relax", sid, (), request, _copy_of(path, sha256))
+                self._analyse(sid, f"relax-{sid}")
 
-    # ---- common ----
+    def _given_sample(self, sid: str, path: Path, sha256: str, block: GivenBlock) -> SampleSpec:
+        from bp_distributed.physics.configuration import read_configuration  # noqa: PLC0415 - NumPy only when needed
 
-    def _sample(self, sample: SampleSpec) -> None:
-        self.samples.append(sample)
+        given = read_configuration(path, block.elements)
+        n_atoms = len(given.species_i)
+        counts = {element: int((given.species_i == i).sum()) for i, element in enumerate(given.elements)}
+        fractions = {element: count / n_atoms for element, count in counts.items() if count}
+        label = f"{block.label}-{path.name.split('.')[0]}"
+        origin = Given(path.name, sha256, block.group or sid)
+        return SampleSpec(
+            sid, label, block.label, self.potential.elements, fractions, n_atoms, self.potential.sha256, origin
+        )
 
-    def _analyses(self, sid: str, origin: str) -> None:
-        elements = {"elements": list(self.potential.elements)}
-        for stage in ("structure", "vibration"):
-            if stage in self.config.stages:
-                self._task(stage, sid, (origin,), {**elements, **getattr(self.config, stage).model_dump()})
+    # ---- tasks ----
 
-    def _task(self, stage: str, owner: str, needs: tuple[str, ...], request: dict[str, Any], source: str = "") -> None:
-        request = {**request, "potential_file": f"potential{self.potential.suffix}"}
-        identity = [stage, owner, PROTOCOL_VERSION[stage], request]
-        self.tasks.append(TaskSpec(stage, owner, digest(identity), needs, request, source))
+    def _analyse(self, sid: str, start: str) -> None:
+        for stage, request, canonical in self._analysis:
+            self.tasks.append(TaskSpec(stage, sid, _task_digest(stage, sid, canonical), (start,), request))
+
+    def _task(
+        self, stage: Stage, owner: str, needs: tuple[str, ...], request: dict[str, Any], source: str = ""
+    ) -> None:
+        request = self._complete(request)
+        self.tasks.append(
+            TaskSpec(stage, owner, _task_digest(stage, owner, canonical_json(request)), needs, request, source)
+        )
+
+
+@dataclass(frozen=True)
+class _Quench:
+    """One quench still to be given a branch of a melt."""
+
+    rate_K_per_s: float
+    replica: int
+    melt: tuple[Any, ...]
+    """What tells its melt from others of the block."""
+
+
+def _quenches(block: MeltedBlock) -> Iterator[_Quench]:
+    """List the samples of a block, replica after replica.
+
+    A sample without companions has a melt of its own, known by rate and replica: rates and replicas can be added
+    without changing the others.  A shared melt takes one replica of every rate where there are enough replicas,
+    so that melts (the groups of the training split) and rates are not confounded.
+    """
+    rates, shares = block.rates, block.melts
+    again: dict[float, int] = {}
+    numbers = []
+    for rate in rates:
+        numbers.append(again.get(rate, 0))
+        again[rate] = numbers[-1] + 1
+    for replica in range(block.replicas):
+        for position, rate in enumerate(rates):
+            number = numbers[position] * block.replicas + replica
+            if shares is None:
+                melt: tuple[Any, ...] = (rate, number)
+            elif block.replicas >= shares:
+                melt = (replica % shares,)
+            else:
+                melt = ((position * block.replicas + replica) % shares,)
+            yield _Quench(rate, number, melt)
+
+
+def _task_digest(stage: Stage, owner: str, canonical_request: str) -> str:
+    identity = f'["{stage}","{owner}",{PROTOCOL_VERSION[stage]},{canonical_request}]'
+    return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def _copy_of(path: Path, sha256: str) -> str:
+    from bp_distributed.store import input_name  # noqa: PLC0415 - the store imports this module
+
+    return f"structures/{input_name(path, sha256)}"
 
 
 def _dynamics(config: CampaignConfig) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Reader:
         units, or holds fill values or numbers that are not finite.
         """
         if self._process is None:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "bp_distributed.reader"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             )  # fmt: skip

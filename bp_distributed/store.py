@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any
 from bp_distributed import durable
 from bp_distributed.attempt import Attempt, attempts_of
 from bp_distributed.commit import Marker, committed, verified
+from bp_distributed.config import Resources
 from bp_distributed.errors import FailureClass, StoreError
 from bp_distributed.job import Job
-from bp_distributed.config import Resources
 from bp_distributed.plan import Plan, TaskSpec
 
 if TYPE_CHECKING:

@@ -93,13 +93,14 @@ def _os_cause(error: OSError) -> str:
 
 def _stop_reason(job: Job, folder: Path) -> Callable[[], str]:
     """Return a poll that looks for a campaign-wide stop or a quarantine of this task, but not too often."""
-    last = [time.monotonic(), ""]
+    looked, answer = time.monotonic(), ""
 
     def poll() -> str:
-        if time.monotonic() - float(last[0]) > _STOP_POLL_S:
+        nonlocal looked, answer
+        if time.monotonic() - looked > _STOP_POLL_S:
             stop = (Path(job.root) / STOP_FILE).exists() or (folder / Marker.QUARANTINE).exists()
-            last[:] = [time.monotonic(), "cancelled" if stop else ""]
-        return str(last[1])
+            looked, answer = time.monotonic(), "cancelled" if stop else ""
+        return answer
 
     return poll
 
@@ -190,8 +191,8 @@ def _conclude(job: Job, attempt: Attempt, exit_: ChildExit) -> Report:
 def _verdict(attempt: Attempt, exit_: ChildExit) -> dict[str, Any]:
     """Return the child's verdict, or raise what its death means."""
     if exit_.stopped:
-        what = {"timeout": f"stopped after {exit_.seconds:.0f} s, its walltime", "cancelled": "stopped on request"}
-        raise InfrastructureError(exit_.stopped, what[exit_.stopped], tail(attempt.folder))
+        words = {"timeout": f"stopped after {exit_.seconds:.0f} s, its walltime", "cancelled": "stopped on request"}
+        raise InfrastructureError(exit_.stopped, words[exit_.stopped], tail(attempt.folder))
     try:
         verdict = json.loads((attempt.folder / "verdict.json").read_bytes())
     except (OSError, ValueError):

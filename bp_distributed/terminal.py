@@ -24,7 +24,7 @@ from bp_distributed.cli import UNFINISHED, WITH_QUARANTINE
 from bp_distributed.errors import ConfigError
 from bp_distributed.plan import Plan
 from bp_distributed.presets import preset_text
-from bp_distributed.status import Status, StageRow, campaign_status
+from bp_distributed.status import StageRow, Status, campaign_status
 from bp_distributed.store import State, Store
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ def print_samples(campaign: Campaign) -> None:
     states = store.states()
     table = Table("id", "label", *store.plan.stages)
     for owner in store.plan.owners:
-        cells = {task.stage: states[task.key].state.value for task in store.plan.tasks_of(owner)}
+        cells: dict[str, str] = {task.stage: states[task.key].state.value for task in store.plan.tasks_of(owner)}
         table.add_row(owner[:8], store.plan.label(owner), *(cells.get(stage, "·") for stage in store.plan.stages))
     console.print(table)
 
@@ -473,7 +473,8 @@ def _bar(what: str, total: int) -> Iterator[Any]:
 def gather_with_display(campaign: Campaign) -> None:
     """Gather behind a bar and print what is in the dataset."""
     with _bar("gathering", len(campaign.store.plan.samples)) as advance:
-        path, dataset = campaign.gather(advance)
+        dataset = campaign.gather(advance)
+    path = campaign.dataset_path
     sizes = ", ".join(f"{name} {length}" for name, length in dataset.sizes.items())
     console.print(f"gathered {dataset.sizes['sample']} samples: {path} ({size(path.stat().st_size)})\n{sizes}")
 

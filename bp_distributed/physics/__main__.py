@@ -56,7 +56,8 @@ def _replace_json(path: Path, content: dict[str, Any]) -> None:
 
 def _succeed(outcome: Outcome) -> dict[str, Any]:
     with Path("arrays.npz").open("wb") as file:
-        np.savez(file, **{name: np.asarray(value) for name, value in outcome.arrays.items()})
+        arrays: Any = {name: np.asarray(value) for name, value in outcome.arrays.items()}
+        np.savez(file, **arrays)
     digest = hashlib.sha256(Path("arrays.npz").read_bytes()).hexdigest()
     return {
         "status": "rejected" if outcome.rejected else "done",

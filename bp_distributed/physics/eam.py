@@ -92,7 +92,7 @@ class PairTerms:
 
 
 def _sum_at(index_n: NDArray[np.intp], weight_n: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    return np.bincount(index_n, weights=weight_n, minlength=n)
+    return np.asarray(np.bincount(index_n, weights=weight_n, minlength=n), dtype=np.float64)
 
 
 def pair_terms(configuration: Configuration, potential: EAMPotential) -> PairTerms:

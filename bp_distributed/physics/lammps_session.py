@@ -146,8 +146,8 @@ class Session:
     @property
     def positions_ic(self) -> NDArray[np.float64]:
         """Wrapped positions relative to the cell's corner, Å, in the order of ids."""
-        low = np.array(self._lmp.extract_box()[0])
-        return self._gather("x", 3) - low
+        positions: NDArray[np.float64] = self._gather("x", 3) - np.array(self._lmp.extract_box()[0])
+        return positions
 
     @property
     def unwrapped_ic(self) -> NDArray[np.float64]:

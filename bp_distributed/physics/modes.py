@@ -24,6 +24,9 @@ from bp_distributed.units import OMEGA_PER_SQRT_EIGENVALUE
 ZERO_MODE_TOLERANCE = 1e-6
 """Of the largest eigenvalue: translations must lie below it, every other mode above."""
 
+BACK_PANEL = 1024
+"""Householder reflectors applied at a time; bounds the extra memory."""
+
 RESIDUAL_BLOCK = 64
 """Vectors checked at a time; bounds the extra memory."""
 
@@ -96,7 +99,7 @@ def normal_modes(
     _check_minimum(value_k, largest)
     residual = _residual(dynamical, value_k, vector_xk) / largest
     frequency_k = OMEGA_PER_SQRT_EIGENVALUE * np.sqrt(value_k)
-    vectors_kic = np.ascontiguousarray(vector_xk.T).reshape(vector_xk.shape[1], -1, 3)
+    vectors_kic = np.ascontiguousarray(vector_xk.T).reshape(vector_xk.shape[1], len(masses_i), 3)
     return Modes(frequency_k, vectors_kic, residual, translation_residual)
 
 
@@ -135,12 +138,27 @@ def _low_vectors(matrix: NDArray[np.float64], below: float) -> tuple[NDArray[np.
     _, small_xk = linalg.eigh_tridiagonal(
         diagonal, off, select="i", select_range=(0, n_low - 1), check_finite=False, lapack_driver="stemr"
     )
-    vector_xk = np.asfortranarray(small_xk)
-    # Q = diag(1, Q') and Q' has the reflectors of a QR factorisation, so ormqr applies it.
-    below_diagonal = np.asfortranarray(reflectors[1:, :-1])
-    _, work_q, _ = linalg.lapack.dormqr("L", "N", below_diagonal, tau, vector_xk[1:], -1)
-    vector_xk[1:], _, _ = linalg.lapack.dormqr("L", "N", below_diagonal, tau, vector_xk[1:], int(work_q[0]))
-    return value_k, vector_xk
+    return value_k, _back_transformed(reflectors, tau, small_xk)
+
+
+def _back_transformed(
+    reflectors: NDArray[np.float64], tau: NDArray[np.float64], small_xk: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return Q times the vectors of the tridiagonal matrix; Q is a product of Householder reflectors.
+
+    Below its first row Q looks like the Q of a QR factorisation, so LAPACK's ormqr applies it.  In panels, last
+    first, because one call would need a second copy of the whole matrix.
+    """
+    vector_xk = np.array(small_xk, order="F")
+    for begin in reversed(range(0, len(tau), BACK_PANEL)):
+        end = min(begin + BACK_PANEL, len(tau))
+        panel = np.asfortranarray(reflectors[begin + 1 :, begin:end])
+        rows = np.asfortranarray(vector_xk[begin + 1 :])
+        _, work, _ = linalg.lapack.dormqr("L", "N", panel, tau[begin:end], rows, -1)
+        vector_xk[begin + 1 :], _, _ = linalg.lapack.dormqr(
+            "L", "N", panel, tau[begin:end], rows, int(work[0]), overwrite_c=1
+        )
+    return vector_xk
 
 
 def _check_minimum(value_k: NDArray[np.float64], largest: float) -> None:

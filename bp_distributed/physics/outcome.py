@@ -29,7 +29,7 @@ class Outcome:
     arrays are stored all the same, and ``evidence`` holds criterion, value and threshold.
     """
 
-    arrays: dict[str, NDArray[Any] | np.generic | float]
+    arrays: Mapping[str, NDArray[Any] | np.generic | float]
     rejected: Reason | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)

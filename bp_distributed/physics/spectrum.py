@@ -122,9 +122,13 @@ def histogram(frequency_k: NDArray[np.float64], bin_width: float) -> Histogram:
     """
     bin_k = _bin_of(frequency_k, bin_width)
     count_w = np.bincount(bin_k, minlength=n_bins(frequency_k, bin_width))
-    omega_w = (np.arange(len(count_w)) + 0.5) * bin_width
+    omega_w = _centres(len(count_w), bin_width)
     vdos_w = count_w / (len(frequency_k) * bin_width)
     return Histogram(omega_w, vdos_w, vdos_w / omega_w**2)
+
+
+def _centres(count: int, bin_width: float) -> NDArray[np.float64]:
+    return np.asarray((np.arange(count) + 0.5) * bin_width, dtype=np.float64)
 
 
 def _bin_of(frequency_k: NDArray[np.float64], bin_width: float) -> NDArray[np.intp]:
@@ -145,7 +149,7 @@ def _resampled_bins(low_k: NDArray[np.float64], n_modes: int, bin_width: float) 
     bin_k = _bin_of(low_k, bin_width)
     member_kw = np.zeros((len(low_k), bin_k[-1] + 1))
     member_kw[np.arange(len(low_k)), bin_k] = 1.0
-    omega_w = (np.arange(member_kw.shape[1]) + 0.5) * bin_width
+    omega_w = _centres(member_kw.shape[1], bin_width)
     return np.asarray(bootstrap_weights(len(low_k)) @ member_kw / (n_modes * bin_width * omega_w**2))
 
 
@@ -349,7 +353,7 @@ def atomic_spectrum(
     low_k = frequency_k[: len(vectors_kic)]
     bin_k = _bin_of(low_k, settings.bin_width)
     share_ki = np.einsum("kic,kic->ki", vectors_kic, vectors_kic)
-    omega_w = (np.arange(bins) + 0.5) * settings.bin_width
+    omega_w = _centres(bins, settings.bin_width)
     vdos_iw = np.zeros((share_ki.shape[1], bins))
     for index in range(bins):
         vdos_iw[:, index] = share_ki[bin_k == index].sum(axis=0) / (n_modes * settings.bin_width)

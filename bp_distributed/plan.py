@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ _ID_LENGTH = 20
 _SETFL = (".eam.fs", ".eam.alloy")
 _HEADER_LINES = 5
 _HEADER_BYTES = 100_000
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 # ---- identity -----------------------------------------------------------------------------------------------------
@@ -57,10 +58,12 @@ def canonical_json(value: Any) -> str:
     ValueError
         For NaN or infinity.
     """
-    return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _encode(_canonical(value))
 
 
 def _canonical(value: Any) -> Any:
+    if isinstance(value, (str, int)):
+        return value
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{value} has no identity")
@@ -193,7 +196,7 @@ class Plan:
     @cached_property
     def sha256(self) -> str:
         """Checksum of samples, melts, tasks and potential."""
-        return hashlib.sha256("\n".join(self._lines()).encode()).hexdigest()
+        return hashlib.sha256(self.to_jsonl().encode()).hexdigest()
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
@@ -237,22 +240,16 @@ class Plan:
         """Return the tasks of a sample or melt, in the order they run."""
         return self._tasks_by_owner.get(owner, [])
 
-    def _lines(self) -> Iterator[str]:
-        potential = {**asdict(self.potential), "path": ""}
-        yield json.dumps({"potential": potential}, sort_keys=True)
-        for melt in self.melts:
-            yield json.dumps({"melt": asdict(melt)}, sort_keys=True)
+    def to_jsonl(self) -> str:
+        """Return the plan as text, one object a line; its sha256 is that of the plan."""
+        lines = [_encode({"potential": {**vars(self.potential), "path": ""}})]
+        lines += [_encode({"melt": vars(melt)}) for melt in self.melts]
         for sample in self.samples:
             kind = "melted" if isinstance(sample.origin, Melted) else "given"
-            yield json.dumps({"sample": {**asdict(sample), "origin": {kind: asdict(sample.origin)}}}, sort_keys=True)
-        for task in self.tasks:
-            yield json.dumps({"task": vars(task)}, sort_keys=True)
-        for warning in self.warnings:
-            yield json.dumps({"warning": warning})
-
-    def to_jsonl(self) -> str:
-        """Return the plan as text, one object a line."""
-        return "\n".join(self._lines()) + "\n"
+            lines.append(_encode({"sample": {**vars(sample), "origin": {kind: vars(sample.origin)}}}))
+        lines += [_encode({"task": vars(task)}) for task in self.tasks]
+        lines += [_encode({"warning": warning}) for warning in self.warnings]
+        return "\n".join(lines) + "\n"
 
     @classmethod
     def from_jsonl(cls, text: str) -> Plan:
@@ -279,7 +276,9 @@ class Plan:
                 warnings.append(str(content))
         if potential is None:
             raise ValueError("no potential line")
-        return cls(tuple(samples), tuple(melts), tuple(tasks), potential, tuple(warnings))
+        plan = cls(tuple(samples), tuple(melts), tuple(tasks), potential, tuple(warnings))
+        vars(plan)["sha256"] = hashlib.sha256(text.encode()).hexdigest()  # of what was read, damage included
+        return plan
 
 
 def _sample_from(content: dict[str, Any]) -> SampleSpec:
@@ -386,12 +385,20 @@ class _Maker:
         self.melts: list[MeltSpec] = []
         self.tasks: list[TaskSpec] = []
         self.warnings: list[str] = []
+        self._cooling = {
+            "elements": list(potential.elements),
+            "start_temperature_K": config.protocol.melt_temperature,
+            "final_temperature_K": config.protocol.final_temperature,
+            "force_tolerance": config.protocol.force_tolerance,
+            **_dynamics(config),
+        }
+        self._cooling_fingerprint = digest(self._cooling)
         self._analysis = [self._prepared(stage) for stage in ("structure", "vibration") if stage in config.stages]
 
     def _prepared(self, stage: Stage) -> tuple[Stage, dict[str, Any], str]:
         settings: StructureConfig | VibrationConfig = getattr(self.config, stage)
-        request = self._complete({"elements": list(self.potential.elements), **settings.model_dump()})
-        return stage, request, canonical_json(request)
+        request = {"elements": list(self.potential.elements), **settings.model_dump()}
+        return stage, self._complete(request), digest(request)
 
     def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
         return {**request, "potential_file": f"potential{self.potential.suffix}"}
@@ -420,13 +427,22 @@ class _Maker:
     def _add_melted(self, block: MeltedBlock) -> None:
         self._warn_of_rates(block)
         definition = self._melt_definition(block)
+        fingerprint = digest(definition)
         jobs: dict[tuple[Any, ...], list[_Quench]] = {}
         for job in _quenches(block):
             jobs.setdefault(job.melt, []).append(job)
         for number, (melt, shared_by) in enumerate(jobs.items(), start=1):
-            seed = derived_seed("melt", self.config.seed, block.label, definition, *melt)
+            seed = derived_seed("melt", self.config.seed, block.label, fingerprint, *melt)
+            identity = ["melt", PROTOCOL_VERSION["melt"], self.potential.sha256, fingerprint, seed]
+            melt_id = digest(identity)[:_ID_LENGTH]
             label = f"{block.label}-melt{number}"
-            self._add_melt(block, {**definition, "seed": seed}, label, shared_by)
+            branches = len(shared_by)
+            spec = MeltSpec(melt_id, label, block.label, definition["composition"], block.n_atoms, branches, seed)
+            self.melts.append(spec)
+            if "melt" in self.config.stages:
+                self._task("melt", melt_id, (), {**definition, "seed": seed, "branches": branches}, changes=(branches,))
+            for branch, job in enumerate(shared_by):
+                self._add_quenched(spec, branch, job)
 
     def _melt_definition(self, block: MeltedBlock) -> dict[str, Any]:
         protocol = self.config.protocol
@@ -441,35 +457,13 @@ class _Maker:
             **_dynamics(self.config),
         }
 
-    def _add_melt(self, block: MeltedBlock, definition: dict[str, Any], label: str, jobs: list[_Quench]) -> None:
-        identity = {
-            "kind": "melt", "version": PROTOCOL_VERSION["melt"], "potential": self.potential.sha256, **definition
-        }  # fmt: skip
-        melt_id = digest(identity)[:_ID_LENGTH]
-        melt = MeltSpec(
-            melt_id, label, block.label, definition["composition"], block.n_atoms, len(jobs), definition["seed"]
-        )
-        self.melts.append(melt)
-        if "melt" in self.config.stages:
-            self._task("melt", melt_id, (), {**definition, "branches": len(jobs)})
-        for branch, job in enumerate(jobs):
-            self._add_quenched(melt, branch, job)
-
     def _add_quenched(self, melt: MeltSpec, branch: int, job: _Quench) -> None:
-        protocol = self.config.protocol
-        request = {
-            "elements": list(self.potential.elements),
-            "branch": branch,
-            "start_temperature_K": protocol.melt_temperature,
-            "final_temperature_K": protocol.final_temperature,
-            "cooling_rate_K_per_s": job.rate_K_per_s,
-            "force_tolerance": protocol.force_tolerance,
-            **_dynamics(self.config),
-            "seed": derived_seed("quench", melt.melt_id, branch, job.rate_K_per_s),
-        }
-        identity = {"kind": "quench", "version": PROTOCOL_VERSION["quench"], "melt": melt.melt_id, **request}
+        seed = derived_seed("quench", melt.melt_id, branch, job.rate_K_per_s)
+        identity = [
+            "quench", PROTOCOL_VERSION["quench"], melt.melt_id, self._cooling_fingerprint, branch, job.rate_K_per_s, seed
+        ]  # fmt: skip
         sid = digest(identity)[:_ID_LENGTH]
-        origin = Melted(melt.melt_id, branch, job.rate_K_per_s, job.replica, request["seed"])
+        origin = Melted(melt.melt_id, branch, job.rate_K_per_s, job.replica, seed)
         label = f"{melt.block}-{job.rate_K_per_s:.4g}-r{job.replica + 1}"
         self.samples[sid] = SampleSpec(
             sid,
@@ -482,6 +476,7 @@ class _Maker:
             origin,
         )
         if "quench" in self.config.stages:
+            request = {**self._cooling, "branch": branch, "cooling_rate_K_per_s": job.rate_K_per_s, "seed": seed}
             self._task("quench", sid, (f"melt-{melt.melt_id}",), request)
             self._analyse(sid, f"quench-{sid}")
 
@@ -532,16 +527,16 @@ class _Maker:
     # ---- tasks ----
 
     def _analyse(self, sid: str, start: str) -> None:
-        for stage, request, canonical in self._analysis:
-            self.tasks.append(TaskSpec(stage, sid, _task_digest(stage, sid, canonical), (start,), request))
+        for stage, request, fingerprint in self._analysis:
+            self.tasks.append(TaskSpec(stage, sid, _task_digest(stage, sid, fingerprint), (start,), request))
 
     def _task(
-        self, stage: Stage, owner: str, needs: tuple[str, ...], request: dict[str, Any], source: str = ""
-    ) -> None:
-        request = self._complete(request)
-        self.tasks.append(
-            TaskSpec(stage, owner, _task_digest(stage, owner, canonical_json(request)), needs, request, source)
-        )
+        self, stage: Stage, owner: str, needs: tuple[str, ...], request: dict[str, Any], source: str = "", *,
+        changes: tuple[str | int, ...] = (),
+    ) -> None:  # fmt: skip
+        """Add a task; ``changes`` is what of its request its owner's id does not cover."""
+        whole = _task_digest(stage, owner, *changes)
+        self.tasks.append(TaskSpec(stage, owner, whole, needs, self._complete(request), source))
 
 
 @dataclass(frozen=True)
@@ -579,9 +574,9 @@ def _quenches(block: MeltedBlock) -> Iterator[_Quench]:
             yield _Quench(rate, number, melt)
 
 
-def _task_digest(stage: Stage, owner: str, canonical_request: str) -> str:
-    identity = f'["{stage}","{owner}",{PROTOCOL_VERSION[stage]},{canonical_request}]'
-    return hashlib.sha256(identity.encode()).hexdigest()
+def _task_digest(stage: Stage, owner: str, *changes: str | int) -> str:
+    parts = (stage, owner, PROTOCOL_VERSION[stage], *changes)
+    return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
 
 
 def _copy_of(path: Path, sha256: str) -> str:

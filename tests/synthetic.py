@@ -78,7 +78,7 @@ def vibration_stage(rng, n_atoms, excess):
     share = rng.dirichlet(np.ones(n_atoms), 20).T
     atomic = share * vdos[:20]
     low = int((frequency < 10).sum())
-    search = (omega > 2.0) & (omega < 8.0)
+    search = (omega > 1.46 * (4000 / n_atoms) ** (1 / 3)) & (omega < 8.0)
     return labelled(
         frequency=frequency, participation_ratio=rng.beta(4, 6, low), omega=omega, vdos=vdos, reduced_vdos=reduced,
         low_omega=omega[:20], atomic_vdos=atomic, atomic_intensity=(atomic / omega[:20] ** 2).max(axis=1),

@@ -72,6 +72,8 @@ def read_yaml(path: Path) -> Document:
 
 
 def _read(path: Path, source: str) -> bytes:
+    if "\x00" in source:
+        raise ConfigError(repr(source), "", "is not a file name")
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -80,8 +82,6 @@ def _read(path: Path, source: str) -> bytes:
             raw = file.read(SIZE_LIMIT_BYTES + 1)
     except OSError as error:
         raise ConfigError(source, "", f"cannot be read: {error.strerror}") from error
-    except ValueError as error:  # a NUL in the name
-        raise ConfigError(repr(source), "", "is not a file name") from error
     if len(raw) > SIZE_LIMIT_BYTES:
         raise ConfigError(source, "", f"is {status.st_size / 2**20:.0f} MiB, expected at most 5 MiB")
     return raw
@@ -233,6 +233,8 @@ class _Builder:
     def _value(self, event: yaml.ScalarEvent) -> Any:
         text = event.value
         if event.style:  # quoted or block text stays text
+            if any(unicodedata.category(character) == "Cs" for character in text):
+                self._refuse(event, "holds half of a character (an escape between ud800 and udfff)")
             return text
         if text in _WORDS:
             return _WORDS[text]

@@ -33,6 +33,7 @@ _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _NOT_A_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_SURROGATE = re.compile("[\\ud800-\\udfff]")
 _WORDS = {"null": None, "Null": None, "NULL": None, "~": None, "": None, "true": True, "True": True, "TRUE": True,
           "false": False, "False": False, "FALSE": False}  # fmt: skip
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it: ten times faster
@@ -45,7 +46,7 @@ class Document:
     source: str
     content: Any
     lines: dict[KeyPath, int]
-    """Line (from 1) by path of keys and list positions."""
+    """Line (from 1) by path of keys and list positions; of a key's value, the line of the key."""
 
     def where(self, path: KeyPath) -> str:
         """Return ``file:line`` of the value at ``path``, or of the nearest parent that is there."""
@@ -223,17 +224,19 @@ class _Builder:
         if isinstance(level.container, dict):
             step, level.key = str(level.key), None
             level.container[step] = value
+            line = level.key_lines[step]
         else:
             step = len(level.container)
             level.container.append(value)
+            line = _line(event)
         path = (*level.path, step)
-        self.lines[path] = _line(event)
+        self.lines[path] = line
         return path
 
     def _value(self, event: yaml.ScalarEvent) -> Any:
         text = event.value
         if event.style:  # quoted or block text stays text
-            if any(unicodedata.category(character) == "Cs" for character in text):
+            if _SURROGATE.search(text):
                 self._refuse(event, "holds half of a character (an escape between ud800 and udfff)")
             return text
         if text in _WORDS:

@@ -101,7 +101,7 @@ def test_everything_else_is_refused_with_its_place(text, message):
 
 @pytest.mark.parametrize("text", [r'a: "\ud800"', r'a: "\U00110000"'])
 def test_escapes_that_are_no_characters_are_refused(text):
-    with pytest.raises(ConfigError, match="f.yaml"):
+    with pytest.raises(ConfigError, match=r"f\.yaml"):
         content(text)
 
 

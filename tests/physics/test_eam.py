@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from conftest import random_start, shared_file, wheel_potential
+from small_systems import random_start, shared_file, wheel_potential
 
 from bp_distributed.physics.configuration import Configuration, read_configuration
 from bp_distributed.physics.eam import density_g_cm3, evaluate

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from conftest import shared_file
+from small_systems import shared_file
 
 from bp_distributed.errors import Reason, ScienceError
 from bp_distributed.physics.configuration import Configuration
@@ -56,7 +56,7 @@ def test_glass_is_softer_than_its_affine_response(tiny_glass, cuzr):
 
 def test_relaxed_modulus_is_that_of_a_really_strained_glass(tiny_glass, cuzr):
     """The same modulus from minimising at finite strain, the long way."""
-    from conftest import relaxed
+    from small_systems import relaxed
 
     h, strain_cc = 5e-4, np.array([[0, 0.5, 0], [0.5, 0, 0], [0, 0, 0]])
     stress = []

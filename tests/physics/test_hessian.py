@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from conftest import random_start, wheel_potential
+from small_systems import random_start, wheel_potential
 
 from bp_distributed.physics.configuration import Configuration
 from bp_distributed.physics.hessian import factored_hessian

@@ -5,7 +5,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from conftest import shared_file, wheel_potential
+from small_systems import shared_file, wheel_potential
 
 from bp_distributed.errors import ConfigError
 from bp_distributed.physics.potential import hermite_tables, read_potential

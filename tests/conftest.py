@@ -21,7 +21,7 @@ samples:
     cooling_rates: [5e14, 2.5e14]
     replicas: 2
     melts: 2
-protocol: {heating: 1, hold: 3, branch_spacing: 1, barostat: iso, checkpoint_steps: 500, history_steps: 50}
+protocol: {heating: 1, hold: 6, branch_spacing: 1, barostat: iso, checkpoint_steps: 500, history_steps: 50}
 vibration: {bin_width: 1.0, omega_cut: 15}
 training: {hidden: [4], epochs: 10, patience: 5, repeats: 1, folds: 2}
 """

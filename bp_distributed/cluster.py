@@ -94,7 +94,8 @@ class DaskPool:
     @property
     def slots(self) -> int:
         """Return the number of tasks that can run at once now; a worker being replaced does not shrink it to none."""
-        return max(1, sum(self.client.nthreads().values()))
+        threads: dict[str, int] = self.client.nthreads()
+        return max(1, sum(threads.values()))
 
     @property
     def window(self) -> int:

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, track
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from bp_distributed import durable
 from bp_distributed.campaign import CONFIG_NAME, Campaign
@@ -280,14 +281,12 @@ def one_line(status: Status) -> str:
 
 def status_view(status: Status) -> RenderableType:
     """Return the status table with bars, and the running tasks under it."""
-    table = Table(title=f"{status.name}  ·  {status.ended}/{status.tasks} tasks ended", title_justify="left")
-    # A state nobody is in takes no column; "done" is always shown.
-    shown = [s for s in State if s is State.DONE or any(row.counts[s.value] for row in status.rows)]
-    for head in ("stage", "", *(state.value for state in shown), "core-h", "left"):
-        table.add_column(head, justify="left" if head in {"stage", ""} else "right", no_wrap=True)
+    table = Table(title=f"{status.name}  ·  {status.ended} of {status.tasks} tasks ended", title_justify="left")
+    for head in ("stage", "", "ended", "states", "core-h", "left"):
+        table.add_column(head, justify="left" if head in {"stage", "", "states"} else "right", no_wrap=head != "states")
     for row in status.rows:
         if row.tasks:
-            table.add_row(*_stage_cells(row, shown))
+            table.add_row(*_stage_cells(row))
     lines: list[RenderableType] = [table]
     if status.running:
         running = Table("running", "host", "for", "at", "doing", box=None, padding=(0, 1))
@@ -305,10 +304,21 @@ def status_view(status: Status) -> RenderableType:
     return Group(*lines)
 
 
-def _stage_cells(row: StageRow, shown: Sequence[State]) -> list[RenderableType]:
+_COLOURS = {
+    State.DONE: "green",
+    State.FAILED: "red",
+    State.QUARANTINED: "red",
+    State.RUNNING: "cyan",
+    State.REJECTED: "yellow",
+}
+
+
+def _stage_cells(row: StageRow) -> list[RenderableType]:
     bar = ProgressBar(total=row.tasks, completed=row.ended, width=12)
-    counts = [str(row.counts[state.value] or "·") for state in shown]
-    return [row.stage, bar, *counts, f"{row.core_hours_used:.3f}", f"{row.core_hours_remaining:.3f}"]
+    counted = [(row.counts[state.value], state) for state in State if row.counts[state.value]]
+    states = Text(", ").join(Text(f"{count} {state.value}", style=_COLOURS.get(state, "")) for count, state in counted)
+    hours = (f"{row.core_hours_used:.3f}", f"{row.core_hours_remaining:.3f}")
+    return [row.stage, bar, f"{row.ended}/{row.tasks}", states, *hours]
 
 
 def print_status(campaign: Campaign, *, watch: bool) -> None:

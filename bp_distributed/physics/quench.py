@@ -7,7 +7,6 @@ was cut, and a run resumed at a cut equals an uninterrupted one bit for bit (sam
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from bp_distributed.errors import Reason, ScienceError
 from bp_distributed.physics import checkpoint
 from bp_distributed.physics.lammps_session import Session, read_thermo
+from bp_distributed.physics.minimise import minimise
 from bp_distributed.physics.outcome import Arrays, Outcome, Progress
 from bp_distributed.units import G_CM3_PER_AMU_A3, GPA_PER_BAR
 
@@ -31,7 +31,6 @@ FALLBACK_LATTICE_CONSTANT_A = 4.0
 MELTED_MSD_A2 = 9.0
 """A liquid has moved a neighbour distance; a hot crystal stays below a tenth of that."""
 LARGEST_ASPECT = 1.6
-PRESSURE_TOLERANCE_GPA = 1e-3
 _WATCH_S = 1.0
 
 
@@ -130,9 +129,11 @@ class Trajectory:
         rounded anew when a run is resumed, and the continuation would no longer be exact.
         """
         d = self.dynamics
+        # Without "flip" the lattice vectors stay the same ones, and displacements can be told.
+        tilt = ("flip", "no") if d.barostat == "tri" else ()
         self.session.command(
             "fix", name, "all", "npt", "temp", segment.start_K, segment.stop_K, d.thermostat_ps,
-            d.barostat, 0.0, 0.0, d.barostat_ps, "fixedpoint", 0.0, 0.0, 0.0,
+            d.barostat, 0.0, 0.0, d.barostat_ps, "fixedpoint", 0.0, 0.0, 0.0, *tilt,
         )  # fmt: skip
 
     def history(self) -> NDArray[np.float64]:
@@ -152,7 +153,7 @@ class Trajectory:
 
 
 def _facts(session: Session) -> dict[str, Any]:
-    """What must agree for an exact continuation."""
+    """Return what must agree for an exact continuation."""
     return {"lammps": session.version, "ranks": 1, "elements": list(session.elements)}
 
 
@@ -216,7 +217,7 @@ def melt_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, progres
     session = trajectory.session
     if start == 0:
         positions_ic, cell_cc, species_i = fcc_start(request)
-        session.load(positions_ic, cell_cc, species_i)
+        session.load(positions_ic, cell_cc, species_i, triclinic=dynamics.barostat == "tri")
         session.command("velocity", "all", "create", START_TEMPERATURE_K, int(request["seed"]), "mom", "yes")
         trajectory.records["reduced_start"] = positions_ic @ np.linalg.inv(cell_cc)
 
@@ -322,13 +323,21 @@ def quench_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, progr
     trajectory, start = _open(request, dynamics, segments, workdir)
     session = trajectory.session
     if start == 0:
-        session.load(inputs["position"], inputs["cell"], inputs["species"], inputs["velocity"])
+        session.load(
+            inputs["position"], inputs["cell"], inputs["species"], inputs["velocity"],
+            triclinic=dynamics.barostat == "tri",
+        )  # fmt: skip
     trajectory.run(start, lambda segment, cut: _check_cell(session.cell_cc), progress)  # noqa: ARG005
     history = _history_arrays(trajectory)
     progress(trajectory.total, trajectory.total, "minimising")
     cell_mode = "tri" if dynamics.barostat == "tri" else "aniso"
-    steps = minimise(session, float(request["force_tolerance"]), cell_mode)
-    facts = {"steps": trajectory.total, "minimiser_rounds": steps, "lammps": session.version, "resumed_at": start}
+    rounds = minimise(
+        session,
+        float(request["force_tolerance"]),
+        cell_mode,
+        report=lambda note: progress(trajectory.total, trajectory.total, note),
+    )
+    facts = {"steps": trajectory.total, "minimiser_rounds": rounds, "lammps": session.version, "resumed_at": start}
     return Outcome({**inherent_arrays(session), **history}, facts=facts)
 
 
@@ -368,54 +377,6 @@ def relax_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, progre
     return Outcome(inherent_arrays(session), facts={"minimiser_rounds": rounds, "lammps": session.version})
 
 
-def minimise(session: Session, force_tolerance: float, cell_mode: str, rounds: int = 12) -> int:
-    """Minimise until the largest force component and, with a ``cell_mode``, the pressure are small enough.
-
-    Parameters
-    ----------
-    session : Session
-    force_tolerance : float
-        eV/Å.
-    cell_mode : str
-        ``aniso`` or ``tri`` relaxes the cell to zero pressure; empty keeps it.
-    rounds : int
-        Each is a cell relaxation, if any, and a minimisation at fixed cell.
-
-    Returns
-    -------
-    int
-        Rounds taken.
-
-    Raises
-    ------
-    ScienceError
-        ``minimisation_not_converged``.
-    """
-    session.command("velocity", "all", "set", 0.0, 0.0, 0.0)  # the pressure is then the virial's alone
-    session.command("min_style", "cg")
-    largest = pressure = math.inf
-    for number in range(1, rounds + 1):
-        if cell_mode:
-            _relax_cell(session, cell_mode)
-        # Energies have 1e-16 of relative rounding, which stops an energy line search near 1e-6 eV/Å;
-        # a search for zero force goes on.
-        session.command("min_modify", "line", "forcezero")
-        session.command("minimize", 0.0, force_tolerance * 1e-2, 5000, 50000)
-        largest = float(np.abs(session.forces_ic).max())
-        pressure = abs(session.pressure_GPa)
-        if largest < force_tolerance and (not cell_mode or pressure < PRESSURE_TOLERANCE_GPA):
-            return number
-    what = f"largest force {largest:.1e} eV/Å (wanted {force_tolerance:.0e}), pressure {pressure:.1e} GPa"
-    raise ScienceError(Reason.NOT_CONVERGED, f"after {rounds} rounds: {what}")
-
-
-def _relax_cell(session: Session, mode: str) -> None:
-    session.command("fix", "cell", "all", "box/relax", mode, 0.0, "vmax", 0.001)
-    session.command("min_modify", "line", "quadratic")
-    session.command("minimize", 0.0, 1e-6, 2000, 20000)
-    session.command("unfix", "cell")
-
-
 def inherent_arrays(session: Session) -> dict[str, Any]:
     """Return the minimised configuration and its scalars, by the names of ``units.VARIABLES``."""
     cell_cc, species_i = session.cell_cc, session.species_i
@@ -424,9 +385,9 @@ def inherent_arrays(session: Session) -> dict[str, Any]:
         "position": session.positions_ic,
         "cell": cell_cc,
         "species": species_i.astype(np.int8),
-        "energy": session.energy_eV,
+        "energy": session.energy,
         "max_force": float(np.abs(session.forces_ic).max()),
-        "pressure": session.pressure_GPa,
+        "pressure": session.pressure,
         "density": mass / abs(np.linalg.det(cell_cc)) * G_CM3_PER_AMU_A3,
     }
     if not all(np.isfinite(value).all() for value in arrays.values()):
@@ -440,4 +401,4 @@ def dry_run_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, prog
     species_i = np.array([0, len(request["elements"]) - 1])
     session.load(np.array([[1.0, 1.0, 1.0], [3.5, 1.0, 1.0]]), np.eye(3) * 20.0, species_i)
     session.command("run", 0)
-    return Outcome({}, facts={"energy_eV": session.energy_eV, "lammps": session.version})
+    return Outcome({}, facts={"energy_eV": session.energy, "lammps": session.version})

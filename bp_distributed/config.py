@@ -307,6 +307,8 @@ class VibrationConfig(Model):
 class TrainingConfig(Model):
     """Keras model on gathered features."""
 
+    target: Literal["intensity", "robust_intensity"] = "intensity"
+    """``intensity`` is the paper's and learns from accepted samples only; ``robust_intensity`` from all."""
     features: Literal["partial_pdf", "total_pdf"] = "partial_pdf"
     hidden: tuple[Annotated[Whole, Field(ge=1, le=4096)], ...] = (64,)
     epochs: Annotated[Whole, Field(ge=1)] = 400

@@ -59,6 +59,8 @@ class Settings(Protocol):
     """What training needs to know; ``config.TrainingConfig`` fits."""
 
     @property
+    def target(self) -> str: ...  # noqa: D102
+    @property
     def features(self) -> str: ...  # noqa: D102
     @property
     def hidden(self) -> tuple[int, ...]: ...  # noqa: D102
@@ -146,27 +148,29 @@ class TrainingResult:
 # ---- data -------------------------------------------------------------------------------------------------------------
 
 
-def table_of(dataset: xr.Dataset, features: str) -> Table:
-    """Return the accepted samples with their features and target.
+def table_of(dataset: xr.Dataset, features: str, target: str = "intensity") -> Table:
+    """Return the samples to learn from, with their features and target.
+
+    The rejection rule judges the paper-style ``intensity``; other targets are learned from all samples.
 
     Raises
     ------
     CampaignError
         If the dataset lacks what is needed.
     """
-    for name, stage in ((features, "structure"), ("intensity", "vibration")):
+    for name, stage in ((features, "structure"), (target, "vibration")):
         if name not in dataset:
             raise CampaignError(f"the dataset holds no {name!r}; run the stage {stage!r}, then 'bpd gather'")
     n_samples = dataset.sizes["sample"]
     features_sf = dataset[features].to_numpy().reshape(n_samples, -1).astype(np.float64)
-    target_s = dataset["intensity"].to_numpy() * MICRO_THZ
+    target_s = dataset[target].to_numpy() * MICRO_THZ
     accepted_s = dataset["accepted"].to_numpy()
     complete_s = np.isfinite(target_s) & np.isfinite(features_sf).all(axis=1)
-    use_s = (accepted_s == 1) & complete_s
-    rejected = int((accepted_s == 0).sum())
+    use_s = complete_s & (accepted_s == 1 if target == "intensity" else True)
+    rejected = int(((accepted_s == 0) & ~use_s).sum())
     noise_s = (
-        dataset["intensity_error"].to_numpy() * MICRO_THZ
-        if "intensity_error" in dataset
+        dataset[f"{target}_error"].to_numpy() * MICRO_THZ
+        if f"{target}_error" in dataset
         else np.full(n_samples, np.nan)
     )
     return Table(
@@ -500,7 +504,7 @@ def train(dataset: xr.Dataset, settings: Settings, folder: Path) -> TrainingResu
     """
     choose_backend()
     started = time.time()
-    table = table_of(dataset, settings.features)
+    table = table_of(dataset, settings.features, settings.target)
     n_groups = _check(table)
     n_folds = min(settings.folds, n_groups)
     fold_s = group_folds(table.group_s, n_folds, settings.seed)
@@ -517,7 +521,7 @@ def train(dataset: xr.Dataset, settings: Settings, folder: Path) -> TrainingResu
         "groups": n_groups,
         "folds": n_folds,
         "left_out": table.left_out,
-        "target": "intensity, paper style, µTHz⁻³",
+        "target": settings.target,
         "target_mean": float(table.target_s.mean()),
         "target_std": float(table.target_s.std()),
         "n_features": table.features_sf.shape[1],

@@ -16,6 +16,7 @@ from bp_distributed.train import group_folds, load_network, load_result, table_o
 
 @dataclass(frozen=True)
 class Small:
+    target: str = "intensity"
     features: str = "partial_pdf"
     hidden: tuple[int, ...] = (8,)
     epochs: int = 150

@@ -1,0 +1,491 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Figures a glass physicist recognises, each from the gathered dataset (or the training result) alone.
+
+Every function returns a ``matplotlib.figure.Figure`` made without pyplot, so nothing global changes.  Cooling rates differ
+by colour, marker and line style at once, so the figures can be read in grey and by colour-blind people.  A figure that
+has nothing to show raises ``CampaignError`` with the command that would make it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from bp_distributed.errors import CampaignError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from bp_distributed.train import TrainingResult
+
+MICRO_THZ = 1e6
+"""µTHz⁻³ per ps³."""
+
+PAPER_DEBYE_LEVEL = 87.23
+"""µTHz⁻³; Yang et al. (2022), 19 652 atoms."""
+
+PAPER_INTENSITY = (193.21, 285.30)
+"""µTHz⁻³; span of the test samples of Tao et al. (2023), 4000 atoms, 1e10 to 1e14 K/s."""
+
+MAX_SERIES = 6
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito; told apart by people who do not see red or green."""
+MARKERS = ("o", "s", "^", "D", "v", "P")
+LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
+STATE_LOOK = {
+    "done": ("#009E73", ""), "rejected": ("#E69F00", "//"), "running": ("#56B4E9", ".."), "ready": ("#D9D9D9", ""),
+    "waiting": ("#F2F2F2", ""), "failed": ("#D55E00", "xx"), "quarantined": ("#7A0C0C", "\\\\"),
+}  # fmt: skip
+_STYLE = {
+    "font.size": 9, "axes.labelsize": 9.5, "axes.titlesize": 9.5, "legend.fontsize": 8, "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5, "axes.linewidth": 0.8, "lines.linewidth": 1.4, "lines.markersize": 4.5,
+    "xtick.direction": "in", "ytick.direction": "in", "xtick.top": True, "ytick.right": True, "legend.frameon": False,
+    "axes.titlelocation": "left", "mathtext.default": "regular", "hatch.linewidth": 0.7,
+}  # fmt: skip
+_MICRO = r"$\mu$THz$^{-3}$"
+
+
+@dataclass(frozen=True)
+class StageLine:
+    """One stage of a campaign, for the figure and the table of costs.
+
+    Attributes
+    ----------
+    stage : str
+    counts : dict of str to int
+        Tasks by state.
+    estimated_core_hours, spent_core_hours : float
+    """
+
+    stage: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    estimated_core_hours: float = 0.0
+    spent_core_hours: float = 0.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """Samples that are drawn alike."""
+
+    name: str
+    samples: NDArray[np.intp]
+    rate: float
+    colour: str
+    marker: str
+    line: Any
+
+
+def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    @wraps(draw)
+    def drawn(*args: Any, **options: Any) -> Figure:
+        import matplotlib as mpl
+
+        style: Any = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
+        with mpl.rc_context(style | _STYLE):
+            return draw(*args, **options)
+
+    return drawn
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=160, layout="constrained")
+
+
+# ---- which samples are drawn alike ------------------------------------------------------------------------------------
+
+
+def rate_text(rate: float) -> str:
+    """Return a cooling rate as people write it, such as ``2×10¹² K/s``."""
+    exponent = int(np.floor(np.log10(rate) + 1e-9))
+    mantissa = rate / 10.0**exponent
+    power = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{power} K/s" if abs(mantissa - 1.0) < 5e-3 else f"{mantissa:.3g}×10{power} K/s"  # noqa: PLR2004 - as printed
+
+
+def series_of(dataset: xr.Dataset) -> list[Series]:
+    """Group the samples: by cooling rate where known (at most six groups), else by label."""
+    rate_s = dataset["cooling_rate"].to_numpy()
+    groups = [*_by_rate(rate_s), *_by_label(dataset, ~np.isfinite(rate_s), MAX_SERIES)]
+    return [
+        Series(name, samples, rate, COLOURS[index % MAX_SERIES], MARKERS[index % MAX_SERIES], LINES[index % MAX_SERIES])
+        for index, (name, samples, rate) in enumerate(groups)
+    ]
+
+
+def _by_rate(rate_s: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.intp], float]]:
+    known_s = np.isfinite(rate_s)
+    rates = np.unique(rate_s[known_s])
+    if len(rates) <= MAX_SERIES:
+        for rate in rates:
+            yield rate_text(rate), np.flatnonzero(rate_s == rate), float(rate)
+        return
+    edges = np.logspace(np.log10(rates[0]), np.log10(rates[-1]), MAX_SERIES + 1)
+    part_s = np.clip(np.searchsorted(edges, np.where(known_s, rate_s, rates[0]), side="right") - 1, 0, MAX_SERIES - 1)
+    for part in range(MAX_SERIES):
+        samples = np.flatnonzero(known_s & (part_s == part))
+        if samples.size:
+            low, high = rate_s[samples].min(), rate_s[samples].max()
+            name = rate_text(low) if low == high else f"{rate_text(low).removesuffix(' K/s')} to {rate_text(high)}"
+            yield name, samples, float(10.0 ** np.log10(rate_s[samples]).mean())
+
+
+def _by_label(
+    dataset: xr.Dataset, given_s: NDArray[np.bool_], most: int
+) -> Iterator[tuple[str, NDArray[np.intp], float]]:
+    labels = dataset["label"].to_numpy()
+    names = list(dict.fromkeys(labels[given_s]))
+    if len(names) <= most:
+        for name in names:
+            yield str(name), np.flatnonzero(given_s & (labels == name)), np.nan
+    elif names:
+        yield f"{len(names)} given structures", np.flatnonzero(given_s), np.nan
+
+
+def _need(dataset: xr.Dataset, names: Sequence[str], stage: str) -> None:
+    for name in names:
+        if name not in dataset or not np.isfinite(dataset[name].to_numpy()).any():
+            raise CampaignError(
+                f"no {name!r} in the dataset: no sample has finished the stage {stage!r}; 'bpd run' continues"
+            )
+
+
+def _panel_letters(axes: Sequence[Axes]) -> None:
+    for letter, ax in zip("abcdef", axes, strict=False):
+        ax.set_title(f"({letter}) {ax.get_title(loc='left')}".strip())
+
+
+# ---- quench -----------------------------------------------------------------------------------------------------------
+
+
+def _binned(x: NDArray[np.float64], y: NDArray[np.float64], edges: NDArray[np.float64]) -> tuple[Any, Any]:
+    """Return means of x and y in bins of x that hold something."""
+    place = np.searchsorted(edges, x, side="right") - 1
+    inside = (place >= 0) & (place < len(edges) - 1) & np.isfinite(y)
+    count = np.bincount(place[inside], minlength=len(edges) - 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x_mean = np.bincount(place[inside], x[inside], len(edges) - 1) / count
+        y_mean = np.bincount(place[inside], y[inside], len(edges) - 1) / count
+    return x_mean[count > 0], y_mean[count > 0]
+
+
+@_styled
+def quench_figure(dataset: xr.Dataset) -> Figure:
+    """Draw potential energy and volume per atom against temperature, and the inherent structures' energy.
+
+    Raises
+    ------
+    CampaignError
+        If no sample has a history.
+    """
+    _need(dataset, ["history_temperature", "history_energy", "history_volume"], "quench")
+    figure = _figure(9.2, 3.2)
+    energy_ax, volume_ax, final_ax = figure.subplots(1, 3)
+    sizes = dataset["history_row_size"].to_numpy()
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    temperature = dataset["history_temperature"].to_numpy()
+    edges = np.linspace(0.0, float(np.nanmax(temperature)), 51)
+    for series in series_of(dataset):
+        mine = np.isin(owner, series.samples)
+        for ax, name in ((energy_ax, "history_energy"), (volume_ax, "history_volume")):
+            x, y = _binned(temperature[mine], dataset[name].to_numpy()[mine], edges)
+            ax.plot(
+                x, y, color=series.colour, ls=series.line, marker=series.marker, markevery=6, ms=3.5, label=series.name
+            )
+    energy_ax.set(xlabel="temperature (K)", ylabel="potential energy per atom (eV)", title="energy")
+    volume_ax.set(xlabel="temperature (K)", ylabel="volume per atom (Å$^3$)", title="volume")
+    for ax in (energy_ax, volume_ax):
+        ax.set_xlim(left=0.0)
+    energy_ax.legend(loc="upper left")
+    _final_energies(final_ax, dataset)
+    _panel_letters([energy_ax, volume_ax, final_ax])
+    return figure
+
+
+def _final_energies(ax: Axes, dataset: xr.Dataset) -> None:
+    per_atom_s = (dataset["energy"] / dataset["n_atoms"]).to_numpy()
+    ticks = _rate_axis(ax, dataset)
+    for series, at in ticks:
+        ax.plot(at, per_atom_s[series.samples], series.marker, color=series.colour, mfc="none")
+    means = [(np.mean(at), np.nanmean(per_atom_s[series.samples])) for series, at in ticks if series.samples.size]
+    ax.plot(*zip(*means, strict=True), color="0.5", lw=0.9, zorder=0)
+    ax.set(ylabel="energy per atom (eV)", title="inherent structures")
+    ax.ticklabel_format(axis="y", useOffset=False)
+
+
+def _rate_axis(ax: Axes, dataset: xr.Dataset) -> list[tuple[Series, NDArray[np.float64]]]:
+    """Prepare the horizontal axis; return every series and where its samples stand: at their rate, or by name."""
+    every = series_of(dataset)
+    rate_s = dataset["cooling_rate"].to_numpy()
+    if all(np.isfinite(series.rate) for series in every):
+        ax.set_xscale("log")
+        ax.set_xlabel("cooling rate (K/s)")
+        known = rate_s[np.isfinite(rate_s)]
+        ax.set_xlim(known.min() / 2.0, known.max() * 2.0)
+        return [(series, rate_s[series.samples]) for series in every]
+    names = [series.name for series in every]
+    ax.set_xticks(range(len(names)), names, rotation=25, ha="right")
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    return [(series, np.full(len(series.samples), float(place))) for place, series in enumerate(every)]
+
+
+# ---- structure --------------------------------------------------------------------------------------------------------
+
+
+def first_peak(r: NDArray[np.float64], pdf_r: NDArray[np.float64]) -> float:
+    """Return the position of the highest peak in Å, from a parabola through its three highest bins."""
+    top = int(np.clip(pdf_r.argmax(), 1, len(r) - 2))
+    left, centre, right = pdf_r[top - 1 : top + 2]
+    bend = left - 2.0 * centre + right
+    return float(r[top] + (0.5 * (left - right) / bend if bend else 0.0) * (r[1] - r[0]))
+
+
+@_styled
+def pdf_figure(dataset: xr.Dataset) -> Figure:
+    """Draw the partial pair distribution functions, averaged over the samples of each rate.
+
+    Raises
+    ------
+    CampaignError
+        If no sample has one.
+    """
+    _need(dataset, ["partial_pdf"], "structure")
+    pairs = [str(pair) for pair in dataset["element_pair"].to_numpy()]
+    partial = dataset["partial_pdf"].to_numpy()
+    shown = [index for index in range(len(pairs)) if np.nanmax(partial[:, index]) > 0]
+    figure = _figure(9.2, 3.0)
+    axes = figure.subplots(1, len(shown), squeeze=False)[0]
+    r = dataset["r"].to_numpy()
+    for ax, pair in zip(axes, shown, strict=True):
+        ax.axhline(1.0, color="0.75", lw=0.8, zorder=0)
+        peaks = []
+        for series in series_of(dataset):
+            pdf_sr = partial[series.samples, pair]
+            pdf_sr = pdf_sr[np.isfinite(pdf_sr).all(axis=1)]
+            if not len(pdf_sr):
+                continue
+            mean_r = pdf_sr.mean(axis=0)
+            peaks.append((first_peak(r, mean_r), mean_r.max()))
+            ax.plot(r, mean_r, color=series.colour, ls=series.line, lw=1.2, label=series.name)
+        where = [position for position, _ in peaks]
+        ax.axvline(float(np.mean(where)), color="0.5", lw=0.8, ls=":", zorder=0)
+        low, high = f"{min(where):.2f}", f"{max(where):.2f}"
+        at = f"{low} Å" if low == high else f"{low} to {high} Å"
+        ax.annotate(
+            f"first peak {at}",
+            (np.mean(where), max(height for _, height in peaks)),
+            (12, -2),
+            textcoords="offset points",
+            va="top",
+        )
+        ax.set(xlabel="$r$ (Å)", ylabel=f"$g_{{{pairs[pair]}}}(r)$", title=pairs[pair], xlim=(0, r[-1]), ylim=(0, None))
+    axes[-1].legend(loc="upper right", bbox_to_anchor=(1.0, 0.88))
+    _panel_letters(list(axes))
+    return figure
+
+
+# ---- vibration --------------------------------------------------------------------------------------------------------
+
+
+def _mean_spectrum(dataset: xr.Dataset, name: str, samples: NDArray[np.intp]) -> NDArray[np.float64] | None:
+    spectra = dataset[name].to_numpy()[samples]
+    spectra = spectra[np.isfinite(spectra).all(axis=1)]
+    return spectra.mean(axis=0) if len(spectra) else None
+
+
+@_styled
+def vdos_figure(dataset: xr.Dataset) -> Figure:
+    """Draw the vibrational density of states and its reduced form with the Debye levels.
+
+    Raises
+    ------
+    CampaignError
+        If no sample has a spectrum.
+    """
+    _need(dataset, ["vdos", "reduced_vdos", "debye_level"], "vibration")
+    figure = _figure(9.2, 3.6)
+    vdos_ax, reduced_ax = figure.subplots(1, 2, width_ratios=[1, 1.25])
+    omega = dataset["omega"].to_numpy()
+    top = 0.0
+    for series in series_of(dataset):
+        for ax, name, scale in ((vdos_ax, "vdos", 1e3), (reduced_ax, "reduced_vdos", MICRO_THZ)):
+            mean = _mean_spectrum(dataset, name, series.samples)
+            if mean is None:
+                continue
+            ax.plot(
+                omega, mean * scale, color=series.colour, ls=series.line, marker=series.marker, ms=3.2, markevery=3, lw=1.2,
+                label=series.name,
+            )  # fmt: skip
+            if name == "reduced_vdos":
+                top = max(top, float(mean[omega > 2.0].max()) * scale)  # noqa: PLR2004 - below, one soft mode is a spike
+    vdos_ax.set(
+        xlabel=r"$\omega$ (rad/ps)", ylabel=r"$g(\omega)$ (10$^{-3}$ ps)", title="density of states", ylim=(0, None)
+    )
+    vdos_ax.set_xlim(0, omega[-1] + omega[0])
+    _debye_lines(reduced_ax, dataset)
+    reduced_ax.set(
+        xlabel=r"$\omega$ (rad/ps)",
+        ylabel=rf"$g(\omega)/\omega^2$ ({_MICRO})",
+        title="reduced density of states",
+        xlim=(0, 20),
+    )
+    reduced_ax.set_ylim(0, 1.25 * max(top, PAPER_DEBYE_LEVEL))
+    reduced_ax.legend(loc="upper right")
+    _panel_letters([vdos_ax, reduced_ax])
+    return figure
+
+
+def _debye_lines(ax: Axes, dataset: xr.Dataset) -> None:
+    own_s = dataset["debye_level"].to_numpy() * MICRO_THZ
+    own_s = own_s[np.isfinite(own_s)]
+    ax.axhline(own_s.mean(), color="k", lw=1.2, label=f"own Debye level {own_s.mean():.0f} (mean of {own_s.size})")
+    ax.axhline(PAPER_DEBYE_LEVEL, color="0.45", lw=1.0, ls=(0, (6, 3)), label=f"Yang et al. 2022: {PAPER_DEBYE_LEVEL}")
+    phonon_s = dataset["first_phonon"].to_numpy()
+    phonon_s = phonon_s[np.isfinite(phonon_s)]
+    if phonon_s.size:
+        ax.axvspan(
+            phonon_s.min() - 0.06,
+            phonon_s.max() + 0.06,
+            color="0.85",
+            lw=0,
+            zorder=0,
+            label=r"first phonons $2\pi c_t/L$",
+        )
+
+
+@_styled
+def intensity_figure(dataset: xr.Dataset) -> Figure:
+    """Draw the boson-peak intensity against the cooling rate, in the paper's style and by the robust estimator.
+
+    Raises
+    ------
+    CampaignError
+        If no sample has an intensity.
+    """
+    _need(dataset, ["intensity"], "vibration")
+    figure = _figure(9.2, 3.6)
+    axes = figure.subplots(1, 2, sharey=True)
+    accepted_s = dataset["accepted"].to_numpy() == 1
+    styles = (("intensity", "paper style: maximum of the histogram"), ("robust_intensity", "robust: kernel estimate"))
+    for ax, (name, title) in zip(axes, styles, strict=True):
+        value_s = dataset[name].to_numpy() * MICRO_THZ if name in dataset else np.full(accepted_s.size, np.nan)
+        error_s = (
+            dataset[f"{name}_error"].to_numpy() * MICRO_THZ if f"{name}_error" in dataset else np.zeros(accepted_s.size)
+        )
+        ax.axhspan(*PAPER_INTENSITY, color="0.9", lw=0, zorder=0, label="span of Tao et al. 2023 (N = 4000)")
+        means = []
+        for series, at in _rate_axis(ax, dataset):
+            good = accepted_s[series.samples] & np.isfinite(value_s[series.samples])
+            bad = ~accepted_s[series.samples] & np.isfinite(value_s[series.samples])
+            values, errors = value_s[series.samples], np.nan_to_num(error_s[series.samples])
+            ax.errorbar(
+                at[good],
+                values[good],
+                errors[good],
+                fmt=series.marker,
+                color=series.colour,
+                lw=0.8,
+                capsize=2,
+                label=None,
+            )
+            ax.plot(at[bad], values[bad], "x", color="k", ms=7, mew=1.6, zorder=4)
+            if good.any():
+                means.append((float(np.mean(at[good])), float(values[good].mean())))
+        if means:
+            ax.plot(*zip(*means, strict=True), color="0.35", lw=1.0, ls="-", zorder=1, label="mean of the accepted")
+        ax.set_title(title)
+    axes[0].set_ylabel(f"boson-peak intensity ({_MICRO})")
+    axes[0].set_ylim(bottom=0.0)
+    axes[0].errorbar([], [], [], fmt="o", color="k", lw=0.8, capsize=2, label="accepted, with standard error")
+    axes[0].plot([], [], "x", color="k", ms=7, mew=1.6, label="rejected")
+    axes[0].legend(loc="lower left")
+    _panel_letters(list(axes))
+    return figure
+
+
+# ---- learning ---------------------------------------------------------------------------------------------------------
+
+
+@_styled
+def parity_figure(result: TrainingResult) -> Figure:
+    """Draw predicted against true intensity, for the network and for its best baseline."""
+    figure = _figure(9.2, 3.8)
+    axes = figure.subplots(1, 2, sharex=True, sharey=True)
+    best = min((name for name in result.metrics if name != "network"), key=lambda name: result.metrics[name]["mae"])
+    truth = np.array(result.truth)
+    groups = list(dict.fromkeys(result.group))
+    values = np.concatenate([truth, result.predictions["network"], result.predictions[best]])
+    margin = 0.06 * np.ptp(values) + 1e-9
+    low, high = values.min() - margin, values.max() + margin
+    for ax, name in zip(axes, ("network", best), strict=True):
+        metric = result.metrics[name]
+        ax.plot([low, high], [low, high], color="0.6", lw=0.9, zorder=0)
+        for index, group in enumerate(groups):
+            mine = np.array([owner == group for owner in result.group])
+            look = index % MAX_SERIES if len(groups) <= MAX_SERIES else 0
+            ax.plot(
+                truth[mine], np.array(result.predictions[name])[mine], MARKERS[look], color=COLOURS[look], mfc="none",
+                label=f"melt {index + 1}" if len(groups) <= MAX_SERIES else None,
+            )  # fmt: skip
+        text = f"MAE {metric['mae']:.1f} [{metric['mae_low']:.1f}, {metric['mae_high']:.1f}] {_MICRO}\n$R^2$ {metric['r2']:.2f}"
+        ax.text(0.04, 0.96, text, transform=ax.transAxes, va="top")
+        title = name if name == "network" else f"best baseline: {name}"
+        ax.set(xlabel=f"true intensity ({_MICRO})", title=title, xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes[0].set_ylabel(f"predicted intensity ({_MICRO})")
+    if len(groups) <= MAX_SERIES:
+        axes[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="left out together")
+    _panel_letters(list(axes))
+    return figure
+
+
+# ---- work -------------------------------------------------------------------------------------------------------------
+
+
+@_styled
+def work_figure(stages: Sequence[StageLine]) -> Figure:
+    """Draw how the tasks ended and what they cost, stage by stage.
+
+    Raises
+    ------
+    CampaignError
+        If there is no stage.
+    """
+    if not stages:
+        raise CampaignError("nothing was planned; 'bpd plan' shows what the configuration asks for")
+    figure = _figure(9.2, 0.9 + 0.42 * len(stages))
+    task_ax, cost_ax = figure.subplots(1, 2)
+    names = [stage.stage for stage in stages]
+    places = np.arange(len(names))
+    left = np.zeros(len(names))
+    for state, (colour, hatch) in STATE_LOOK.items():
+        counts = np.array([stage.counts.get(state, 0) for stage in stages], dtype=float)
+        if counts.any():
+            task_ax.barh(
+                places, counts, left=left, color=colour, hatch=hatch, edgecolor="k", lw=0.5, height=0.6, label=state
+            )
+        left += counts
+    task_ax.set(xlabel="tasks", yticks=places, title="how the tasks ended")
+    task_ax.set_yticklabels(names)
+    task_ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    spent = [stage.spent_core_hours for stage in stages]
+    estimated = [stage.estimated_core_hours for stage in stages]
+    cost_ax.barh(
+        places - 0.19, estimated, height=0.36, color="white", edgecolor="k", hatch="////", lw=0.6, label="estimated"
+    )
+    cost_ax.barh(places + 0.19, spent, height=0.36, color="#0072B2", edgecolor="k", lw=0.5, label="spent")
+    cost_ax.set(xlabel="core-hours", yticks=places, title="what they cost")
+    cost_ax.set_yticklabels(names)
+    cost_ax.legend(loc="best")
+    for ax in (task_ax, cost_ax):
+        ax.invert_yaxis()
+        ax.tick_params(axis="y", length=0)
+    _panel_letters([task_ax, cost_ax])
+    return figure

@@ -110,7 +110,9 @@ def task_bytes(plan: Plan, task: TaskSpec) -> float:
     request = task.request
     if task.stage in {"melt", "quench"}:
         rows = md_steps(plan, task) / int(request["history_steps"])
-        return 40.0 * rows + (48.0 * n_atoms * int(request["branches"]) if task.stage == "melt" else 24.0 * n_atoms + 20_000)
+        return 40.0 * rows + (
+            48.0 * n_atoms * int(request["branches"]) if task.stage == "melt" else 24.0 * n_atoms + 20_000
+        )
     if task.stage == "structure":
         bins = float(request["r_max"]) / float(request["bin_width"])
         # About half of the bytes of the atomic functions are zeros below the first shell.
@@ -132,7 +134,11 @@ def load_calibration(potential_sha256: str, host: str) -> dict[str, Any] | None:
         content = json.loads(_cache(potential_sha256, host).read_bytes())
     except (OSError, ValueError, RuntimeError):  # RuntimeError: no home folder
         return None
-    return content if isinstance(content, dict) and set(TYPICAL) <= set(content) else None
+    return content if isinstance(content, dict) and all(_is_speed(content.get(name)) for name in TYPICAL) else None
+
+
+def _is_speed(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value) and value > 0
 
 
 def save_calibration(potential_sha256: str, host: str, facts: Mapping[str, Any]) -> None:

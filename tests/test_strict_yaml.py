@@ -61,7 +61,7 @@ def test_nested_content_and_the_line_of_every_value():
     assert document.content == {"a": [{"x": 1}, {"y": [2.5]}], "b": "two\nlines\n"}
     assert document.lines[("a", 1, "y", 0)] == 4
     assert document.where(("b",)) == "f.yaml:5"
-    assert document.where(("a", 7, "no such")) == "f.yaml:2"
+    assert document.where(("a", 7, "no such")) == "f.yaml:1"
 
 
 @pytest.mark.parametrize(

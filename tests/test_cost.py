@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a plan costs: steps counted, scaling, and the cache of measured speeds."""
+
+import math
+
+import pytest
+
+from bp_distributed.config import CampaignConfig
+from bp_distributed.cost import (
+    TYPICAL,
+    estimate,
+    load_calibration,
+    md_steps,
+    save_calibration,
+    task_bytes,
+    task_seconds,
+)
+from bp_distributed.plan import make_plan
+
+SPEED = {"md_seconds_per_atom_step": 5e-6, "eigh_seconds_per_n3": 1e-10, "pdf_seconds_per_atom": 1e-3}
+
+
+@pytest.fixture
+def planned(tmp_path):
+    (tmp_path / "p.eam.fs").write_text("first\nsecond\nthird\n2 Cu Zr\n5 0.1 5 0.1 6.5\n29 63.546 3.61 fcc\n")
+
+    def plan(**keys):
+        block = {"label": "a", "composition": {"Cu": 50, "Zr": 50}, "n_atoms": 4000, "cooling_rates": [1e13], **keys}
+        content = {"name": "x", "potential": "p.eam.fs", "samples": [block]}
+        return make_plan(CampaignConfig.model_validate(content), tmp_path)
+
+    return plan
+
+
+def test_steps_are_counted(planned):
+    plan = planned(replicas=3, melts=1)
+    melt, *others = plan.tasks
+    assert md_steps(plan, melt) == round((20 + 2000 + 2 * 10) / 0.002)  # heating, hold, two spacings; 2 fs
+    quench = next(task for task in others if task.stage == "quench")
+    assert md_steps(plan, quench) == math.ceil(1999.9 / 10 / 0.002)  # 10 K/ps
+
+
+def test_core_hours_of_a_quench_agree_with_the_papers_sizes(planned):
+    """physics.md T1: 37 core-minutes at 1e13 K/s for 4000 atoms at 5.5 microseconds per atom-step."""
+    plan = planned()
+    quench = next(task for task in plan.tasks if task.stage == "quench")
+    minutes = task_seconds(plan, quench, {"md_seconds_per_atom_step": 5.5e-6}) / 60
+    assert minutes == pytest.approx(37, rel=0.05)  # minimisation and start-up are ours
+
+
+def test_time_scales_as_physics_says(planned):
+    small, large = planned(n_atoms=4000), planned(n_atoms=32000)
+    ratio = {}
+    for stage in ("quench", "vibration", "structure"):
+        of = [task_seconds(p, next(t for t in p.tasks if t.stage == stage), SPEED) for p in (small, large)]
+        ratio[stage] = of[1] / of[0]
+    assert ratio["quench"] == pytest.approx(8, rel=0.05)  # linear but for the start
+    assert 300 < ratio["vibration"] < 512  # cubic but for assembly
+    slow = {t.stage: md_steps(p, t) for p in (planned(cooling_rates=[1e12]),) for t in p.tasks if t.stage == "quench"}
+    fast = {t.stage: md_steps(p, t) for p in (planned(),) for t in p.tasks if t.stage == "quench"}
+    assert slow["quench"] == pytest.approx(10 * fast["quench"], rel=1e-4)  # whole steps
+
+
+def test_table_adds_up(planned):
+    plan = planned(replicas=5)
+    table = estimate(plan, SPEED)
+    assert [(row.stage, row.tasks) for row in table.rows] == [(stage, 5) for stage in plan.stages]
+    assert table.core_hours == pytest.approx(sum(task_seconds(plan, t, SPEED) for t in plan.tasks) / 3600)
+    assert sum(r.storage_bytes for r in table.rows) == pytest.approx(sum(task_bytes(plan, t) for t in plan.tasks))
+    assert table.calibration == SPEED
+
+
+def test_an_empty_plan_costs_nothing(planned):
+    assert estimate(planned(replicas=0), {}).rows == ()
+
+
+def test_atomic_functions_are_most_of_the_disk(planned):
+    plan = planned()
+    size = {task.stage: task_bytes(plan, task) for task in plan.tasks}
+    assert size["structure"] > size["quench"] + size["vibration"]
+
+
+def test_a_calibration_is_remembered_by_host_and_potential(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert load_calibration("a" * 64, "host") is None
+    save_calibration("a" * 64, "host", {**SPEED, "host": "host"})
+    assert load_calibration("a" * 64, "host") == {**SPEED, "host": "host"}
+    assert load_calibration("b" * 64, "host") is None
+    assert load_calibration("a" * 64, "other") is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"md_seconds_per_atom_step": 0.0}', '{"a": NaN}'])
+def test_a_damaged_cache_is_measured_again(tmp_path, monkeypatch, content):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    save_calibration("a" * 64, "host", SPEED)
+    (kept,) = (tmp_path / "bp_distributed").iterdir()
+    kept.write_text(content)
+    assert load_calibration("a" * 64, "host") is None
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    save_calibration("a" * 64, "host", SPEED)
+    assert load_calibration("a" * 64, "host") is None
+
+
+def test_typical_speeds_stand_in_for_what_was_not_measured(planned):
+    plan = planned()
+    for task in plan.tasks:
+        assert task_seconds(plan, task) == task_seconds(plan, task, TYPICAL)

@@ -36,16 +36,18 @@ STEPS = {
 }
 
 
-def report_progress(done: float, total: float, note: str) -> None:
-    """Replace ``progress.json``, at most once a second."""
-    now = time.monotonic()
-    if now - report_progress.last < 1.0 and done < total:  # type: ignore[attr-defined]
-        return
-    report_progress.last = now  # type: ignore[attr-defined]
-    _replace_json(Path("progress.json"), {"done": done, "total": total, "note": note})
+class _Reporter:
+    """Replaces ``progress.json``, at most once a second unless the note changes."""
 
+    def __init__(self) -> None:
+        self._last, self._note = float("-inf"), ""
 
-report_progress.last = float("-inf")  # type: ignore[attr-defined]
+    def __call__(self, done: float, total: float, note: str) -> None:
+        now = time.monotonic()
+        if note == self._note and now - self._last < 1.0 and done < total:
+            return
+        self._last, self._note = now, note
+        _replace_json(Path("progress.json"), {"done": done, "total": total, "note": note})
 
 
 def _replace_json(path: Path, content: dict[str, Any]) -> None:
@@ -84,7 +86,7 @@ def main(step: str) -> int:
     run = getattr(importlib.import_module(f"bp_distributed.physics.{module}"), function)
     started = time.time()
     try:
-        verdict = _succeed(run(request, inputs, Path(), report_progress))
+        verdict = _succeed(run(request, inputs, Path(), _Reporter()))
     except ScienceError as error:
         traceback.print_exc()
         verdict = _fail(FailureClass.SAMPLE, error.reason.value, error.what)

@@ -27,9 +27,9 @@ def plan_of(tmp_path, monkeypatch):
     def planned(name):
         monkeypatch.setenv("BPD_POTENTIALS", POTENTIALS)
         config = config_of(name, tmp_path)
-        if config.potential != "default":
-            if not any((Path(folder) / config.potential.name).is_file() for folder in POTENTIALS.split(os.pathsep)):
-                pytest.skip(f"{config.potential.name} is not in $BPD_POTENTIALS ({POTENTIALS})")
+        looked_up = config.potential != "default"
+        if looked_up and not any((Path(f) / config.potential.name).is_file() for f in POTENTIALS.split(os.pathsep)):
+            pytest.skip(f"{config.potential.name} is not in $BPD_POTENTIALS ({POTENTIALS})")
         return make_plan(config, tmp_path)
 
     return planned

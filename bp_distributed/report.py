@@ -34,6 +34,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 FEW_SAMPLES = 3
 """Below this many samples a standard deviation is not shown."""
 
+SAME = 1e-9
+"""Relative; a spread below this is rounding."""
+
 PAPER_PEAK = (2.5, 5.5)
 """rad/ps; boson-peak frequencies in Yang et al. (2022)."""
 
@@ -41,6 +44,12 @@ PAPER_ATOMS = 4000
 DPI = 160
 MAX_FAILURES = 200
 """Lines of the table of failures; ``bpd status`` has the rest."""
+
+
+TARGETS = {
+    "intensity": "paper-style estimator, accepted samples",
+    "robust_intensity": "robust estimator, samples without a boson peak included",
+}
 
 
 @dataclass(frozen=True)
@@ -190,7 +199,10 @@ def _spread(values: Any, digits: int = 3, unit: str = "") -> str:
         return "–"
     if len(values) < FEW_SAMPLES:
         return number(_mean(values), digits, unit)
-    return f"{number(_mean(values), digits)} ± {number(float(np.std(values, ddof=1)), 2)} {unit}".strip()
+    deviation = float(np.std(values, ddof=1))
+    if deviation < SAME * abs(_mean(values)):
+        return number(_mean(values), digits, unit)
+    return f"{number(_mean(values), digits)} ± {number(deviation, 2)} {unit}".strip()
 
 
 def _range(values: Any, digits: int = 3, unit: str = "") -> str:
@@ -378,11 +390,16 @@ def _who(dataset: xr.Dataset, context: ReportContext) -> str:
         rates = f"cooled at {rate_text(known[0])}"
     elif len(known):
         rates = f"{len(known)} cooling rates from {rate_text(known[0])} to {rate_text(known[-1])}"
-    melts = len(np.unique(dataset["group"].to_numpy()))
     return (
-        f"{dataset.sizes['sample']} samples of {_atoms(dataset)} atoms ({_composition(dataset)}) from {melts} melts, {rates}, potential "
+        f"{dataset.sizes['sample']} samples of {_atoms(dataset)} atoms ({_composition(dataset)}) from {_melts(dataset)}, {rates}, potential "
         f"{context.potential_label} (sha256 {context.potential_sha256[:12]})"
     )
+
+
+def _melts(dataset: xr.Dataset) -> str:
+    count = len(np.unique(dataset["group"].to_numpy()))
+    word = "melt" if np.isfinite(dataset["cooling_rate"].to_numpy()).any() else "leakage group"
+    return f"{count} {word}" + ("s" if count > 1 else "")
 
 
 def _composition(dataset: xr.Dataset) -> str:
@@ -429,12 +446,16 @@ def _intensity_caption(dataset: xr.Dataset, who: str) -> str:
     )
 
 
+def _layers(hidden: Sequence[int]) -> str:
+    return "-".join(str(width) for width in hidden) or "none"
+
+
 def _parity_caption(training: TrainingResult, context: ReportContext) -> str:
     facts = training.facts
     settings = facts["settings"]
     return (
-        f"Predicted against true intensity (paper-style estimator). Each point was predicted by models that never saw its melt: "
-        f"{facts['folds']} folds over {facts['groups']} melts, {facts['samples']} samples, network {settings['hidden']} on "
+        f"Predicted against true intensity ({TARGETS[settings['target']]}). Each point was predicted by models that never saw its melt: "
+        f"{facts['folds']} folds over {facts['groups']} melts, {facts['samples']} samples, network with hidden layers {_layers(settings['hidden'])} on "
         f"{facts['n_features']} values of {settings['features']}, mean of {settings['repeats']} networks; in brackets 95 % intervals "
         f"with melts resampled. Potential {context.potential_label} (sha256 {context.potential_sha256[:12]})."
     )
@@ -527,7 +548,7 @@ def _limits(context: ReportContext) -> list[str]:
     melts = len(np.unique(dataset["group"].to_numpy()))
     if melts < 10:  # noqa: PLR2004 - as in training
         limits.append(
-            f"All samples descend from {melts} melt{'s' if melts > 1 else ''}. Samples of one melt are not independent, so error bars over "
+            f"All samples descend from {_melts(dataset)}. Samples of one are not independent, so error bars over "
             "samples are too small."
         )
     return limits

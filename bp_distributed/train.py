@@ -33,7 +33,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bp_distributed.errors import CampaignError, StoreError
+from bp_distributed.errors import CampaignError, Reason, StoreError
 
 MICRO_THZ = 1e6
 """µTHz⁻³ per ps³."""
@@ -151,7 +151,8 @@ class TrainingResult:
 def table_of(dataset: xr.Dataset, features: str, target: str = "intensity") -> Table:
     """Return the samples to learn from, with their features and target.
 
-    The rejection rule judges the paper-style ``intensity``; other targets are learned from all samples.
+    A sample without a boson peak has no paper-style ``intensity``, but it has a robust one; a sample rejected for any
+    other reason is not used.
 
     Raises
     ------
@@ -166,7 +167,10 @@ def table_of(dataset: xr.Dataset, features: str, target: str = "intensity") -> T
     target_s = dataset[target].to_numpy() * MICRO_THZ
     accepted_s = dataset["accepted"].to_numpy()
     complete_s = np.isfinite(target_s) & np.isfinite(features_sf).all(axis=1)
-    use_s = complete_s & (accepted_s == 1 if target == "intensity" else True)
+    sound_s = accepted_s == 1
+    if target != "intensity":
+        sound_s |= dataset["rejected"].to_numpy() == Reason.NO_PEAK.value
+    use_s = complete_s & sound_s
     rejected = int(((accepted_s == 0) & ~use_s).sum())
     noise_s = (
         dataset[f"{target}_error"].to_numpy() * MICRO_THZ
@@ -468,8 +472,8 @@ def _remarks(
     )
     if any(table.left_out.values()):
         remarks.append(
-            f"left out: {table.left_out['rejected']} rejected and {table.left_out['incomplete']} incomplete samples; "
-            "rejection looks at the spectrum, so it selects on the label"
+            f"left out: {table.left_out['rejected']} rejected and {table.left_out['incomplete']} incomplete samples"
+            + ("; rejection looks at the spectrum, so it selects on the label" if table.left_out["rejected"] else "")
         )
     if "rate" not in metrics:
         remarks.append("no cooling-rate baseline: the rates are unknown, or all the same")

@@ -44,7 +44,7 @@ def training_of(dataset):
     }  # fmt: skip
     facts = {
         "samples": len(truth), "groups": 4, "folds": 4, "n_features": 360, "target_std": float(truth.std()),
-        "settings": {"hidden": (64,), "features": "partial_pdf", "repeats": 3},
+        "settings": {"hidden": (64,), "features": "partial_pdf", "repeats": 3, "target": "intensity"},
     }  # fmt: skip
     return TrainingResult(
         {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -153,6 +153,18 @@ def test_a_small_campaign_is_told_so(tmp_path):
     assert "left out: 1 rejected and 1 incomplete" in text
     assert "4 folds were asked for; 3 melts allow 3" in text
     assert 150 < result.facts["target_mean"] < 400  # µTHz⁻³
+
+
+def test_the_robust_target_takes_samples_without_a_peak_but_no_others():
+    items = melted_items(n_melts=3, n_atoms=108)
+    items[3] = replace(items[3], rejected="not_melted")
+    dataset = gather(items, {})
+    assert len(table_of(dataset, "partial_pdf", "intensity")) == 6
+    table = table_of(dataset, "partial_pdf", "robust_intensity")
+    assert len(table) == 7
+    assert table.left_out == {"rejected": 1, "incomplete": 1}
+    assert items[1].sample_id in table.sample_id_s
+    assert items[3].sample_id not in table.sample_id_s
 
 
 def test_without_rates_there_is_no_rate_baseline(tmp_path):

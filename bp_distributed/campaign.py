@@ -135,6 +135,8 @@ class Campaign:
                 raise ConfigError(str(self.config_path), "", _difference(in_force["config"], resolved))
             if in_force is not None and in_force["plan_sha256"] == plan.sha256:
                 return self.store
+        if plan.tasks:  # LAMMPS itself must accept the potential before anything is written
+            run_step("dry_run", {"elements": list(plan.potential.elements)}, plan.potential.path)
         return Store.create(self.root, plan, resolved, input_files(config, self.root), versions())
 
     def calibration(self, plan: Plan | None = None) -> dict[str, Any]:

@@ -226,3 +226,32 @@ def test_config_error_reads_as_documented(tmp_path):
         ConfigError, match=r"campaign\.yaml:7: samples\.0\.replicas: got 'two', expected .*whole number|integer"
     ):
         _ = campaign.config
+
+
+def test_b09_a_potential_that_lammps_refuses_stops_before_anything_is_written(tmp_path):
+    from bp_distributed.config import default_potential
+
+    whole = default_potential().read_bytes()
+    (tmp_path / "torn.eam.fs").write_bytes(whole[: len(whole) // 2])
+    campaign = write_campaign(tmp_path / "c", SMALL.replace("default", "../torn.eam.fs"))
+    refused(bpd("run", campaign.root), "torn.eam.fs", "potential")
+    assert [path.name for path in campaign.root.iterdir()] == ["campaign.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "glass.data"),
+        ("\x00\x01\x02 binary", "glass.data"),
+        ("t\n\n2 atoms\n2 atom types\n0 9 xlo xhi\n0 9 ylo yhi\n0 9 zlo zhi\n\nAtoms\n\n1 1 1 1 1\n2 2 nan 3 3\n", "2"),
+        ("t\n\n2 atoms\n2 atom types\n0 9 xlo xhi\n0 9 ylo yhi\n0 9 zlo zhi\n\nAtoms\n\n1 1 1 1 1\n2 2 1.1 1 1\n", "2"),
+        ("t\n\n3 atoms\n2 atom types\n0 9 xlo xhi\n0 9 ylo yhi\n0 9 zlo zhi\n\nAtoms\n\n1 1 1 1 1\n2 2 5 5 5\n", "3"),
+        ("t\n\n0 atoms\n2 atom types\n0 9 xlo xhi\n0 9 ylo yhi\n0 9 zlo zhi\n", "0 atoms"),
+    ],
+    ids=["empty", "binary", "not finite", "duplicate atoms", "wrong count", "no atoms"],
+)
+def test_b10_bad_structures(tmp_path, text, expected):
+    campaign = write_campaign(tmp_path / "c", "name: g\nsamples: [{label: g, structures: [glass.data]}]\n")
+    (campaign.root / "glass.data").write_text(text)
+    refused(bpd("run", campaign.root), "glass.data", expected)
+    assert not (campaign.root / "campaign.json").exists()

@@ -64,7 +64,7 @@ class RadialGrid:
     @property
     def centres_r(self) -> NDArray[np.float64]:
         """Return the bin centres, shape=(n_bins,), Å."""
-        return (np.arange(self.n_bins) + 0.5) * self.bin_width
+        return np.asarray((np.arange(self.n_bins) + 0.5) * self.bin_width)
 
     @property
     def shells_r(self) -> NDArray[np.float64]:
@@ -189,7 +189,7 @@ def total_pdf(counts: NDArray[np.int64], n_atoms: int, volume: float, grid: Radi
     ndarray, shape=(n_bins,), dimensionless
         Equal to :math:`\sum_{ab} c_a c_b g_{ab}(r)`.
     """
-    return counts.sum(axis=(0, 1)) / (n_atoms * n_atoms / volume * grid.shells_r)
+    return np.asarray(counts.sum(axis=(0, 1)) / (n_atoms * n_atoms / volume * grid.shells_r))
 
 
 @dataclass(frozen=True)

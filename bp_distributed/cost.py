@@ -17,17 +17,26 @@ from typing import Any
 from bp_distributed import durable
 from bp_distributed.plan import MeltSpec, Plan, TaskSpec
 
-TYPICAL = {"md_seconds_per_atom_step": 5.5e-6, "eigh_seconds_per_n3": 8e-11, "pdf_seconds_per_atom": 5e-4}
-"""Used where this machine was not measured: a 2-core virtual machine of 2026 (``physics.md``, 10.1 and 15)."""
+TYPICAL = {"md_seconds_per_atom_step": 5.5e-6, "eigh_seconds_per_n3": 2.3e-10, "pdf_seconds_per_atom": 5e-4}
+"""Used where this machine was not measured: one core of a 2-core virtual machine of 2026.
 
-MINIMISATION_STEPS = 3000
-"""Force evaluations that a minimisation takes, as a number of MD steps."""
+``eigh`` is a whole diagonalisation, vectors included, of a matrix of 900 rows, as the calibration measures it.
+"""
 
-START_S = 1.5
+MINIMISATION_STEPS = 1500
+"""Force evaluations that a minimisation takes, as a number of MD steps (28 s for 4000 atoms)."""
+
+START_S = 1.0
 """Starting a child process and writing its result."""
 
-_OTHER_VIBRATION_S_PER_ATOM = 4e-3
+_LOW_VECTORS_ONLY = 0.5
+"""Share of a whole diagonalisation when few vectors are wanted and the matrix is large (measured at n = 12,000)."""
+
+_OTHER_VIBRATION_S_PER_ATOM = 1.6e-3
 """Assembly, elastic constants and atomic quantities."""
+
+_EMPTY_RESULT_BYTES = {"melt": 37_000, "quench": 26_000, "relax": 10_000, "structure": 20_000, "vibration": 42_000}
+"""netCDF's own share, which is larger than the numbers of a small sample."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,8 @@ def task_seconds(plan: Plan, task: TaskSpec, calibration: Mapping[str, Any] | No
         case "structure":
             work = n_atoms * rates["pdf_seconds_per_atom"]
         case _:
-            work = rates["eigh_seconds_per_n3"] * (3 * n_atoms) ** 3 + _OTHER_VIBRATION_S_PER_ATOM * n_atoms
+            share = 1.0 if n_atoms <= task.request["all_vectors_below_atoms"] else _LOW_VECTORS_ONLY
+            work = share * rates["eigh_seconds_per_n3"] * (3 * n_atoms) ** 3 + _OTHER_VIBRATION_S_PER_ATOM * n_atoms
     return START_S + float(work)
 
 
@@ -106,21 +116,26 @@ def md_steps(plan: Plan, task: TaskSpec) -> int:
 
 def task_bytes(plan: Plan, task: TaskSpec) -> float:
     """Return the expected size of one committed result on disk, in bytes."""
-    n_atoms = plan.spec(task.owner).n_atoms
-    request = task.request
-    if task.stage in {"melt", "quench"}:
-        rows = md_steps(plan, task) / int(request["history_steps"])
-        return 40.0 * rows + (
-            48.0 * n_atoms * int(request["branches"]) if task.stage == "melt" else 24.0 * n_atoms + 20_000
-        )
-    if task.stage == "structure":
-        bins = float(request["r_max"]) / float(request["bin_width"])
-        # About half of the bytes of the atomic functions are zeros below the first shell.
-        return 20_000 + (2.0 * n_atoms * bins * len(request["elements"]) if request["atomic"] else 0.0)
-    if task.stage == "vibration":
-        bins = float(request["omega_cut"]) / float(request["bin_width"])
-        return 40.0 * n_atoms + 4.0 * n_atoms * bins + 20_000
-    return 24.0 * n_atoms + 20_000
+    n_atoms, request = plan.spec(task.owner).n_atoms, task.request
+    match task.stage:
+        case "melt":
+            numbers = 48.0 * n_atoms * int(request["branches"]) + _history_bytes(plan, task)
+        case "quench":
+            numbers = 24.0 * n_atoms + _history_bytes(plan, task)
+        case "relax":
+            numbers = 24.0 * n_atoms
+        case "structure":
+            bins = float(request["r_max"]) / float(request["bin_width"])
+            # Three of four bytes stay: the atomic functions are zero below the first shell.
+            numbers = 3.0 * n_atoms * bins * len(request["elements"]) if request["atomic"] else 0.0
+        case _:
+            bins = float(request["omega_cut"]) / float(request["bin_width"])
+            numbers = n_atoms * (24.0 + 0.72 * (16.0 + 4.0 * bins))
+    return numbers + _EMPTY_RESULT_BYTES[task.stage]
+
+
+def _history_bytes(plan: Plan, task: TaskSpec) -> float:
+    return 40.0 * md_steps(plan, task) / int(task.request["history_steps"])
 
 
 def _cache(potential_sha256: str, host: str) -> Path:

@@ -40,6 +40,9 @@ LARGEST = 10_000_000
 """Samples in one plan, which is held in memory at about 4 kB each."""
 
 PLAUSIBLE_RATES_K_PER_S = (1e8, 1e15)
+BYTES_PER_N2 = 20
+"""Memory of a dense diagonalisation, per matrix element (measured at n = 12,000: 2.7 GiB)."""
+
 _ID_LENGTH = 20
 _SETFL = (".eam.fs", ".eam.alloy")
 _HEADER_LINES = 5
@@ -191,7 +194,8 @@ class Plan:
     melts: tuple[MeltSpec, ...]
     tasks: tuple[TaskSpec, ...]
     potential: PotentialRef
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+    """Advice on the configuration, for whoever looks at a plan before it runs; not part of it, and not stored."""
 
     @cached_property
     def sha256(self) -> str:
@@ -248,7 +252,6 @@ class Plan:
             kind = "melted" if isinstance(sample.origin, Melted) else "given"
             lines.append(_encode({"sample": {**vars(sample), "origin": {kind: vars(sample.origin)}}}))
         lines += [_encode({"task": vars(task)}) for task in self.tasks]
-        lines += [_encode({"warning": warning}) for warning in self.warnings]
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -260,7 +263,7 @@ class Plan:
         ValueError, KeyError, TypeError
             If the text was damaged.
         """
-        samples, melts, tasks, warnings = [], [], [], []
+        samples, melts, tasks = [], [], []
         potential: PotentialRef | None = None
         for line in text.splitlines():
             ((kind, content),) = json.loads(line).items()
@@ -270,13 +273,11 @@ class Plan:
                 melts.append(MeltSpec(**content))
             elif kind == "sample":
                 samples.append(_sample_from(content))
-            elif kind == "task":
-                tasks.append(TaskSpec(**{**content, "needs": tuple(content["needs"])}))
             else:
-                warnings.append(str(content))
+                tasks.append(TaskSpec(**{**content, "needs": tuple(content["needs"])}))
         if potential is None:
             raise ValueError("no potential line")
-        plan = cls(tuple(samples), tuple(melts), tuple(tasks), potential, tuple(warnings))
+        plan = cls(tuple(samples), tuple(melts), tuple(tasks), potential)
         vars(plan)["sha256"] = hashlib.sha256(text.encode()).hexdigest()  # of what was read, damage included
         return plan
 
@@ -411,6 +412,7 @@ class _Maker:
             else:
                 self._check_elements(index, block.elements)
                 self._add_given(index, block)
+        self._warn_of_memory()
         return Plan(
             tuple(self.samples.values()), tuple(self.melts), tuple(self.tasks), self.potential, tuple(self.warnings)
         )
@@ -485,6 +487,13 @@ class _Maker:
         if odd := [rate for rate in block.rates if not low <= rate <= high]:
             what = f"cooling rate {odd[0]:g} K/s is outside {low:g} to {high:g} K/s"
             self.warnings.append(f"{block.label}: {what}; is the unit meant?")
+
+    def _warn_of_memory(self) -> None:
+        largest = max((sample.n_atoms for sample in self.samples.values()), default=0)
+        needed, given = BYTES_PER_N2 * (3 * largest) ** 2 / 2**30, self.config.resources.vibration.memory
+        if "vibration" in self.config.stages and needed > given:
+            what = f"vibration of {largest} atoms needs about {math.ceil(needed)} GiB, resources.vibration.memory gives"
+            self.warnings.append(f"{what} {given:g}")
 
     # ---- given blocks ----
 

@@ -70,6 +70,25 @@ def test_table_adds_up(planned):
     assert table.calibration == SPEED
 
 
+def test_sizes_agree_with_results_on_disk(planned):
+    """Bytes of committed results of a campaign of 256 and one of 4000 atoms, written on 2026-11-21."""
+    plan = planned(n_atoms=4000)
+    of_4000 = {task.stage: task_bytes(plan, task) for task in plan.tasks}
+    assert of_4000["structure"] == pytest.approx(2_827_906, rel=0.2)
+    assert of_4000["vibration"] == pytest.approx(413_840, rel=0.2)
+    plan = planned(n_atoms=256)
+    of_256 = {task.stage: task_bytes(plan, task) for task in plan.tasks}
+    assert of_256["structure"] == pytest.approx(204_148, rel=0.2)
+    assert of_256["vibration"] == pytest.approx(64_187, rel=0.2)
+
+
+def test_a_diagonalisation_agrees_with_one_that_was_timed(planned):
+    """4000 atoms took 203 core-seconds on the machine of ``TYPICAL``."""
+    plan = planned(n_atoms=4000)
+    (vibration,) = [task for task in plan.tasks if task.stage == "vibration"]
+    assert task_seconds(plan, vibration) == pytest.approx(203, rel=0.2)
+
+
 def test_an_empty_plan_costs_nothing(planned):
     assert estimate(planned(replicas=0), {}).rows == ()
 

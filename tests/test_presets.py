@@ -92,6 +92,7 @@ def test_papers_protocol(plan_of):
     """T and Y: 2 fs, 2000 K for 2 ns, zero pressure in each direction."""
     for name in ("tao2023", "yang2022"):
         (melt, *_) = [task.request for task in plan_of(name).tasks if task.stage == "melt"]
+        assert plan_of(name).warnings == ()
         assert (melt["timestep_fs"], melt["temperature_K"], melt["hold_ps"], melt["barostat"]) == (
             2,
             2000,

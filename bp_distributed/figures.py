@@ -8,6 +8,7 @@ has nothing to show raises ``CampaignError`` with the command that would make it
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -35,6 +36,7 @@ PAPER_INTENSITY = (193.21, 285.30)
 """µTHz⁻³; span of the test samples of Tao et al. (2023), 4000 atoms, 1e10 to 1e14 K/s."""
 
 MAX_SERIES = 6
+LONGEST_NAME = 20
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito; told apart by people who do not see red or green."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -144,10 +146,20 @@ def _by_label(
     labels = dataset["label"].to_numpy()
     names = list(dict.fromkeys(labels[given_s]))
     if len(names) <= most:
-        for name in names:
-            yield str(name), np.flatnonzero(given_s & (labels == name)), np.nan
+        for name, short in zip(names, _short([str(name) for name in names]), strict=True):
+            yield short, np.flatnonzero(given_s & (labels == name)), np.nan
     elif names:
         yield f"{len(names)} given structures", np.flatnonzero(given_s), np.nan
+
+
+def _short(names: list[str]) -> list[str]:
+    """Return names that still differ but fit a legend: what all begin with is left out, then the beginning."""
+    same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    common = "".join(letters[0] for letters in same) if len(names) > 1 else ""
+    start = 1 + max(common.rfind(mark) for mark in "-_./ ")
+    return [
+        rest if len(rest) <= LONGEST_NAME else f"…{rest[-LONGEST_NAME:]}" for rest in (name[start:] for name in names)
+    ]
 
 
 def _need(dataset: xr.Dataset, names: Sequence[str], stage: str) -> None:
@@ -186,6 +198,8 @@ def quench_figure(dataset: xr.Dataset) -> Figure:
     CampaignError
         If no sample has a history.
     """
+    if not np.isfinite(dataset["cooling_rate"].to_numpy()).any():
+        raise CampaignError("these structures were made elsewhere: there is no cooling history to show")
     _need(dataset, ["history_temperature", "history_energy", "history_volume"], "quench")
     figure = _figure(9.2, 3.2)
     energy_ax, volume_ax, final_ax = figure.subplots(1, 3)
@@ -261,7 +275,7 @@ def pdf_figure(dataset: xr.Dataset) -> Figure:
     pairs = [str(pair) for pair in dataset["element_pair"].to_numpy()]
     partial = dataset["partial_pdf"].to_numpy()
     shown = [index for index in range(len(pairs)) if np.nanmax(partial[:, index]) > 0]
-    figure = _figure(9.2, 3.0)
+    figure = _figure(9.2, 3.2)
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     r = dataset["r"].to_numpy()
     for ax, pair in zip(axes, shown, strict=True):
@@ -287,7 +301,7 @@ def pdf_figure(dataset: xr.Dataset) -> Figure:
             va="top",
         )
         ax.set(xlabel="$r$ (Å)", ylabel=f"$g_{{{pairs[pair]}}}(r)$", title=pairs[pair], xlim=(0, r[-1]), ylim=(0, None))
-    axes[-1].legend(loc="upper right", bbox_to_anchor=(1.0, 0.88))
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=MAX_SERIES)
     _panel_letters(list(axes))
     return figure
 

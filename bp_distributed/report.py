@@ -391,7 +391,7 @@ def _who(dataset: xr.Dataset, context: ReportContext) -> str:
     elif len(known):
         rates = f"{len(known)} cooling rates from {rate_text(known[0])} to {rate_text(known[-1])}"
     return (
-        f"{dataset.sizes['sample']} samples of {_atoms(dataset)} atoms ({_composition(dataset)}) from {_melts(dataset)}, {rates}, potential "
+        f"{dataset.sizes['sample']} sample{'s' if dataset.sizes['sample'] > 1 else ''} of {_atoms(dataset)} atoms ({_composition(dataset)}) from {_melts(dataset)}, {rates}, potential "
         f"{context.potential_label} (sha256 {context.potential_sha256[:12]})"
     )
 
@@ -464,7 +464,7 @@ def _parity_caption(training: TrainingResult, context: ReportContext) -> str:
 # ---- paper, ours, because ---------------------------------------------------------------------------------------------
 
 
-def _differences(dataset: xr.Dataset, context: ReportContext, *, tao: bool) -> str:
+def _differences(dataset: xr.Dataset, context: ReportContext, *, tao: bool, binned: bool = True) -> str:
     """Return why a number of ours is not that of a paper."""
     reasons = []
     atoms = dataset["n_atoms"].to_numpy()
@@ -477,7 +477,8 @@ def _differences(dataset: xr.Dataset, context: ReportContext, *, tao: bool) -> s
     named = "Cu-Zr_4" if tao else "Cu-Zr_2"
     if named not in context.potential_label:
         reasons.append(f"another potential (the paper's is Mendelev {'2019' if tao else '2009'})")
-    reasons.append("their bin width and smoothing are not published")
+    if binned:
+        reasons.append("their bin width and smoothing are not published")
     return "; ".join(reasons)
 
 
@@ -485,7 +486,7 @@ def _vdos_comparisons(dataset: xr.Dataset, context: ReportContext) -> tuple[Comp
     rows = [
         Comparison(
             "Debye level (µTHz⁻³)", f"{PAPER_DEBYE_LEVEL} (Yang et al.)", _spread(_values(dataset, "debye_level", MICRO_THZ)),
-            "theirs is quoted from another work; " + _differences(dataset, context, tao=False),
+            "; ".join(["theirs is quoted from another work", _differences(dataset, context, tao=False, binned=False)]),
         ),
         Comparison(
             "boson-peak frequency (rad/ps)", f"{PAPER_PEAK[0]} to {PAPER_PEAK[1]} (Yang et al.)",
@@ -496,7 +497,7 @@ def _vdos_comparisons(dataset: xr.Dataset, context: ReportContext) -> tuple[Comp
         frequency = dataset["frequency"].to_numpy()
         count = np.isfinite(frequency).sum(axis=1)
         share = (frequency < 10.0).sum(axis=1)[count > 0] / (count[count > 0] + 3)  # noqa: PLR2004 - Tao's cut in rad/ps
-        because = _differences(dataset, context, tao=True)
+        because = _differences(dataset, context, tao=True, binned=False)
         rows.append(
             Comparison("modes below 10 rad/ps (%)", "6.03 (Tao et al., 724 of 12 000)", _spread(100.0 * share), because)
         )
@@ -546,7 +547,7 @@ def _limits(context: ReportContext) -> list[str]:
             "more slowly, and the paper's plateau below 10¹³ K/s is hardly reached."
         )
     melts = len(np.unique(dataset["group"].to_numpy()))
-    if melts < 10:  # noqa: PLR2004 - as in training
+    if melts < min(10, dataset.sizes["sample"]):
         limits.append(
             f"All samples descend from {_melts(dataset)}. Samples of one are not independent, so error bars over "
             "samples are too small."
@@ -564,8 +565,9 @@ def _size_limits(dataset: xr.Dataset) -> list[str]:
     at = peak if math.isfinite(peak) else sum(PAPER_PEAK) / 2
     one_mode = MICRO_THZ / (3.0 * atoms * width * at**2)
     limits.append(
-        f"Finite size: with {atoms} atoms a single mode at {at:.1f} rad/ps adds {one_mode:.0f} µTHz⁻³ to its bin of {width:g} rad/ps "
-        f"(with 4000 atoms: {one_mode * atoms / 4000:.0f}). Intensities therefore scatter from sample to sample by about that much."
+        f"Finite size: with {atoms} atoms a single mode at {at:.1f} rad/ps adds {one_mode:.0f} µTHz⁻³ to its bin of {width:g} rad/ps"
+        + (f" (with 4000 atoms: {one_mode * atoms / PAPER_ATOMS:.0f}). " if atoms < PAPER_ATOMS else ". ")
+        + "Intensities therefore scatter from sample to sample by about that much."
     )
     if phonon > PAPER_PEAK[0]:
         limits.append(

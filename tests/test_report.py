@@ -153,10 +153,11 @@ def test_a_half_finished_campaign_shows_what_it_has(context, tmp_path):
 
 def test_given_structures_are_shown_by_label(context, tmp_path):
     dataset = gather(given_items(), {})
-    assert [series.name for series in series_of(dataset)] == ["given-0", "given-1"]
+    assert [series.name for series in series_of(dataset)] == ["0", "1"]
     page = write_report(tmp_path, replace(context, dataset=dataset, training=None)).read_text(encoding="utf-8")
     assert "no known cooling rate" in page
     assert "108 to 256 atoms" in page
+    assert "made elsewhere: there is no cooling history" in page
     assert page.count("<img") == 4
 
 

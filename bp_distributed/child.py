@@ -23,6 +23,9 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEX
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH",
          "LAMMPS_POTENTIALS", "KERAS_BACKEND", "PYTHONWARNINGS")  # fmt: skip
 
+_ALONE = {"UCX_TLS": "self", "FI_PROVIDER": "shm"}
+"""A serial LAMMPS still initialises MPI, and MPICH then listens on every network; told so, it opens no port."""
+
 POLL_S = 0.1
 GRACE_S = 5.0
 
@@ -50,6 +53,7 @@ def child_environment(threads: int) -> dict[str, str]:
     """
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
     environment |= dict.fromkeys(_THREADS, str(threads))
+    environment |= _ALONE
     environment |= {_PARENT: str(os.getpid()), "LC_ALL": "C.UTF-8", "HDF5_USE_FILE_LOCKING": "FALSE"}
     return environment
 

@@ -54,6 +54,17 @@ def steps(process, stage="quench"):
     return found
 
 
+def listeners(process):
+    """Return (pid, address) of every listening socket of a driver and its descendants."""
+    found = set()
+    for one in (psutil.Process(process.pid), *family(process)):
+        try:
+            found |= {(one.pid, c.laddr.ip) for c in one.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
 def checkpointed(step):
     """Tell whether a step has vouched for a checkpoint."""
     try:
@@ -144,6 +155,8 @@ def test_a_second_driver_is_refused_while_the_first_lives(tmp_path):
     campaign = write_campaign(tmp_path / "campaign")
     first = bpd(campaign, "run", "-n", "1")
     wait_for(lambda: steps(first, "melt"), "the first driver at work")
+    wait_for(lambda: list(campaign.root.rglob("log.lammps")), "LAMMPS")
+    assert {address for _, address in listeners(first)} == {"127.0.0.1"}, "S04: nothing listens beyond this machine"
     second = bpd(campaign, "run")
     output = second.communicate(timeout=60)[0]
     assert second.returncode == 3, output

@@ -9,10 +9,11 @@ import pytest
 from synthetic import given_items, melted_items
 
 from bp_distributed import figures
+from bp_distributed.captions import number
 from bp_distributed.errors import CampaignError
 from bp_distributed.figures import MAX_SERIES, StageLine, rate_text, series_of
 from bp_distributed.gather import gather
-from bp_distributed.report import ReportContext, number, write_report
+from bp_distributed.report import ReportContext, write_report
 from bp_distributed.status import FailureRow
 from bp_distributed.train import TrainingResult
 

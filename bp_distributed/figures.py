@@ -417,7 +417,7 @@ def intensity_figure(dataset: xr.Dataset) -> Figure:
             ax.plot(*zip(*means, strict=True), color="0.35", lw=1.0, ls="-", zorder=1, label="mean of the accepted")
         ax.set_title(title)
     axes[0].set_ylabel(f"boson-peak intensity ({_MICRO})")
-    axes[0].set_ylim(bottom=0.0)
+    axes[0].set_ylim(0.0, 1.05 * axes[0].get_ylim()[1])
     axes[0].errorbar([], [], [], fmt="o", color="k", lw=0.8, capsize=2, label="accepted, with standard error")
     axes[0].plot([], [], "x", color="k", ms=7, mew=1.6, label="rejected")
     axes[0].legend(loc="lower left")
@@ -497,7 +497,8 @@ def work_figure(stages: Sequence[StageLine]) -> Figure:
     cost_ax.barh(places + 0.19, spent, height=0.36, color="#0072B2", edgecolor="k", lw=0.5, label="spent")
     cost_ax.set(xlabel="core-hours", yticks=places, title="what they cost")
     cost_ax.set_yticklabels(names)
-    cost_ax.legend(loc="best")
+    cost_ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    task_ax.xaxis.get_major_locator().set_params(integer=True)
     for ax in (task_ax, cost_ax):
         ax.invert_yaxis()
         ax.tick_params(axis="y", length=0)

@@ -7,6 +7,7 @@ into it.  Only in a child process: LAMMPS may crash, hang or leak.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ COMMANDS = frozenset({
     "velocity", "fix", "unfix", "timestep", "thermo", "thermo_style", "thermo_modify", "run", "minimize", "min_style",
     "min_modify", "write_restart", "read_restart", "neighbor", "change_box",
 })  # fmt: skip
+FIX_STYLES = frozenset({"npt"})
+"""``fix python/invoke`` and others run foreign code."""
 _WORD = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_./+-]*")
 _ELEMENT = re.compile(r"[A-Z][a-z]?")
 _POTENTIAL = re.compile(r"[a-z]+\.eam\.(fs|alloy)")
@@ -82,6 +85,8 @@ class Session:
         """
         if words[0] not in COMMANDS:
             raise ValueError(f"{words[0]!r} is not a LAMMPS command we use")
+        if words[0] == "fix" and words[3] not in FIX_STYLES:
+            raise ValueError(f"{words[3]!r} is not a fix we use")
         line = " ".join(_word(word) for word in words)
         try:
             self._lmp.command(line)
@@ -135,6 +140,11 @@ class Session:
         style = "eam/fs" if self._potential.endswith(".fs") else "eam/alloy"
         return f"{style}/opt" if self._lmp.get_natoms() >= OPT_FROM_ATOMS else style
 
+    def overwrite(self, name: str, values_ic: NDArray[np.float64]) -> None:
+        """Replace a per-atom vector (``x`` as LAMMPS holds it, or ``v``), in the order of ids."""
+        flat = np.ascontiguousarray(values_ic, dtype=float)
+        self._lmp.scatter_atoms(name, 1, 3, np.ctypeslib.as_ctypes(flat.ravel()))
+
     def potential(self) -> None:
         """Set the pair style by the file's suffix and the neighbour skin; the file also sets the masses."""
         self.command("pair_style", self.pair_style)
@@ -164,6 +174,11 @@ class Session:
         """Wrapped positions relative to the cell's corner, Å, in the order of ids."""
         positions: NDArray[np.float64] = self._gather("x", 3) - np.array(self._lmp.extract_box()[0])
         return positions
+
+    @property
+    def raw_positions_ic(self) -> NDArray[np.float64]:
+        """Positions bit for bit as LAMMPS holds them, Å."""
+        return self._gather("x", 3)
 
     @property
     def unwrapped_ic(self) -> NDArray[np.float64]:
@@ -296,6 +311,8 @@ def _word(word: str | float) -> str:
     if isinstance(word, (int, np.integer)):
         return str(int(word))
     if isinstance(word, (float, np.floating)):
+        if not math.isfinite(word):
+            raise ValueError(f"{word} in LAMMPS input")
         return format(float(word), ".17g")
     if word == "%.17g" or _WORD.fullmatch(word):
         return word

@@ -32,6 +32,8 @@ MELTED_MSD_A2 = 9.0
 """A liquid has moved a neighbour distance; a hot crystal stays below a tenth of that."""
 LARGEST_ASPECT = 1.6
 _WATCH_S = 1.0
+_RAW = "raw_"
+"""Records under this prefix go back into LAMMPS on resuming."""
 
 
 # ---- slices -----------------------------------------------------------------------------------------------------------
@@ -91,7 +93,8 @@ class Trajectory:
         self, session: Session, dynamics: Dynamics, segments: Sequence[Segment], records: dict[str, NDArray[Any]]
     ) -> None:
         self.session, self.dynamics, self.segments, self.records = session, dynamics, segments, records
-        self._turn = 0
+        self.turn = 0
+        """Number of the next checkpoint."""
 
     @property
     def total(self) -> int:
@@ -145,11 +148,15 @@ class Trajectory:
 
     def _checkpoint(self) -> None:
         folder = Path()
-        checkpoint.withdraw(folder, self._turn)
-        self.session.command("write_restart", f"{checkpoint.restart_name(self._turn)}.restart")
+        checkpoint.withdraw(folder, self.turn)
+        self.session.command("write_restart", f"{checkpoint.restart_name(self.turn)}.restart")
         records = {**self.records, "history": self.history()}
-        checkpoint.save(folder, self._turn, self.session.step, records, _facts(self.session))
-        self._turn += 1
+        if (
+            self.dynamics.barostat == "tri"
+        ):  # reading a restart takes a tilted cell's atoms to reduced coordinates and back
+            records |= {_RAW + "x": self.session.raw_positions_ic, _RAW + "v": self.session.velocities_ic}
+        checkpoint.save(folder, self.turn, self.session.step, records, _facts(self.session))
+        self.turn += 1
 
 
 def _facts(session: Session) -> dict[str, Any]:
@@ -197,7 +204,11 @@ def _open(
     if found is None:
         return Trajectory(session, dynamics, segments, {}), 0
     session.resume(checkpoint.copy_aside(found, workdir))
-    return Trajectory(session, dynamics, segments, dict(found.records)), found.step
+    for name in [name for name in found.records if name.startswith(_RAW)]:
+        session.overwrite(name.removeprefix(_RAW), found.records.pop(name))
+    trajectory = Trajectory(session, dynamics, segments, dict(found.records))
+    trajectory.turn = checkpoint.NAMES.index(found.name) + 1  # the one resumed from is the last to be overwritten
+    return trajectory, found.step
 
 
 # ---- melt -------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bp_distributed.config import default_potential
+from bp_distributed.errors import ScienceError
 from bp_distributed.physics import quench
 from bp_distributed.physics.checkpoint import newest
 from bp_distributed.physics.minimise import PRESSURE_TOLERANCE_GPA
@@ -196,6 +197,43 @@ def test_a_minimisation_that_cannot_converge_is_the_samples_own_failure(tmp_path
     assert (verdict["status"], verdict["class"]) == ("failed", "sample")
     assert verdict["reason"] == "minimisation_not_converged"
     assert "wanted 1e-30" in verdict["message"]
+
+
+def test_an_exploding_start_is_the_samples_own_failure(tmp_path, melt):
+    """All atoms on a heap: LAMMPS loses them, and says so."""
+    inputs = start_of(melt, 0)
+    inputs["position"] = inputs["position"][0] + 0.02 * np.random.default_rng(1).normal(size=(108, 3))
+    verdict = Step(tmp_path / "1", "quench", {**QUENCH, "timestep_fs": 10.0}, inputs).run().verdict
+    assert (verdict["status"], verdict["class"]) == ("failed", "sample")
+    assert verdict["reason"] in {"atoms_lost", "not_finite"}, verdict["message"]
+
+
+@pytest.mark.parametrize("edges", [(10.0, 10.0, 16.1), (8.0, 20.0, 12.0)])
+def test_a_needle_is_refused(edges):
+    with pytest.raises(ScienceError, match="barostat: iso"):
+        quench._check_cell(np.diag(edges))
+    quench._check_cell(np.diag([10.0, 12.0, 15.9]))
+
+
+def test_a_cell_free_to_tilt_is_melted_and_quenched_to_no_shear_stress(tmp_path):
+    free = {**MELT, "barostat": "tri", "branches": 1}
+    melt = Step(tmp_path / "1", "melt", free).run()
+    assert np.abs(np.tril(melt.arrays["branch_cell"][0], -1)).max() > 0
+    fast = {**QUENCH, "barostat": "tri", "cooling_rate_K_per_s": 1e15}
+    glass = Step(tmp_path / "2", "quench", fast, start_of(melt, 0)).run().arrays
+    assert glass["max_force"] < fast["force_tolerance"]
+    assert abs(glass["pressure"]) < PRESSURE_TOLERANCE_GPA
+    assert np.abs(np.tril(glass["cell"], -1)).max() > 0
+
+
+@pytest.mark.fault
+def test_f29_holds_for_a_tilted_cell_resumed_in_its_own_folder(tmp_path, melt):
+    fast = {**QUENCH, "barostat": "tri", "cooling_rate_K_per_s": 5e14}
+    whole = Step(tmp_path / "1", "quench", fast, start_of(melt, 1)).run()
+    killed = Step(tmp_path / "2", "quench", fast, start_of(melt, 1)).kill_after(2)
+    resumed = killed.run()
+    assert resumed.verdict["facts"]["resumed_at"] >= 1000
+    assert_same(resumed.arrays, whole.arrays)
 
 
 def test_relaxing_an_inherent_structure_changes_nothing(tmp_path, glass):

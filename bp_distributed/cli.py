@@ -57,6 +57,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:  # a full disk, a folder without permission: the machine's words say it best
+        sys.stderr.write(f"bpd: {error.filename or 'the system'}: {error.strerror or error}\n")
+        sys.exit(DAMAGE)
 
 
 def _campaign(path: Path) -> Campaign:

@@ -23,6 +23,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -334,9 +335,10 @@ class Journal:
     def write(self, event: str, **facts: Any) -> None:
         """Append one line."""
         line = json.dumps({"time": time.time(), "event": event, **facts}) + "\n"
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(line)
+        with suppress(OSError):  # history may be lost, work may not
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(line)
 
     @staticmethod
     def read(root: Path) -> Iterator[dict[str, Any]]:

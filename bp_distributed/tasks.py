@@ -48,12 +48,15 @@ def run_job(job: Job) -> Report:
         Failures are reported, and recorded in the attempt's folder, never raised; only cancellation
         (``KeyboardInterrupt``) passes through.
     """
-    folder = durable.make_private_dir(Path(job.root) / job.folder)
-    if existing := committed(folder):
-        return Report(job.key, existing["marker"].removesuffix(".json").lower(), "committed before")
-    bury_the_dead(folder, job.epoch)
-    attempt = claim(folder, job.epoch, task=job.key, threads=job.threads)
     started = time.monotonic()
+    try:
+        folder = durable.make_private_dir(Path(job.root) / job.folder)
+        if existing := committed(folder):
+            return Report(job.key, existing["marker"].removesuffix(".json").lower(), "committed before")
+        bury_the_dead(folder, job.epoch)
+        attempt = claim(folder, job.epoch, task=job.key, threads=job.threads)
+    except OSError as error:  # there is no attempt yet to charge
+        return Report(job.key, "failed", str(error), FailureClass.INFRASTRUCTURE.value, _os_cause(error), charged=False)
     try:
         with heartbeat(attempt):
             _prepare(job, attempt)

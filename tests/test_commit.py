@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The commit protocol under kills, power loss and bit rot (reliability.md F01, F02, F03, F23, F24)."""
 
+import errno
 import json
 import os
 import random
@@ -219,3 +220,32 @@ def test_self_test_names_the_step_that_fails(tmp_path):
     assert any("link" in line for line in durable.self_test(tmp_path))
     with pytest.raises(StoreError, match="cannot create a file here"):
         durable.self_test(tmp_path / "absent")
+
+
+@pytest.mark.fault
+def test_f22_an_input_output_error_at_any_flush_commits_nothing_unflushed(tmp_path, monkeypatch):
+    real, outcomes = os.fsync, []
+    for fatal in range(1, 20):
+        folder, result = prepare(tmp_path / str(fatal))
+        flushed = [0]
+
+        def fsync(descriptor, flushed=flushed, fatal=fatal):
+            flushed[0] += 1
+            if flushed[0] == fatal:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            real(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        try:
+            commit(folder, result, Marker.DONE, {})
+        except OSError as error:
+            assert error.errno == errno.EIO
+            outcomes.append("refused")
+            # Only the very last flush, of the directory after the marker was linked, may fail with the marker in place.
+            assert committed(folder) is None or fatal == 5
+        else:
+            outcomes.append("committed")
+        check_whole(folder)
+        monkeypatch.setattr(os, "fsync", real)
+    assert outcomes.count("refused") == 5
+    assert outcomes[5:] == ["committed"] * 14

@@ -22,8 +22,9 @@ from bp_distributed.errors import FailureClass
 from bp_distributed.process_identity import is_alive, myself
 
 BEAT_S = 30.0
-_SCRATCH = ("inputs.npz", "arrays.npz", "progress.json", "hb", "manifest.json", "verdict.json",
-            "potential.*", "*.restart*", "[AB].*")  # fmt: skip
+_COPIES = ("inputs.npz", "potential.*", "result.nc", "arrays.npz")
+"""What another attempt makes anew."""
+_SCRATCH = (*_COPIES, "progress.json", "hb", "manifest.json", "verdict.json", "*.restart*", "[AB].*")
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ class Attempt:
         durable.publish(self.folder / "FAILED.json", durable.sealed_json(record))
         return record
 
-    def sweep(self) -> None:
-        """Drop the scratch files of a committed attempt; claim, logs and request stay."""
-        for pattern in _SCRATCH:
+    def sweep(self, *, keep_checkpoints: bool = False) -> None:
+        """Drop scratch files; claim, logs and request stay, and on a full disk the checkpoints too."""
+        for pattern in _COPIES if keep_checkpoints else _SCRATCH:
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
 

@@ -82,6 +82,8 @@ def _failed(
 ) -> Report:
     seconds = time.monotonic() - started
     charged = cause not in _UNCHARGED
+    if cause == "disk_full":  # half-written copies would keep the disk full
+        attempt.sweep(keep_checkpoints=True)
     try:
         attempt.fail(kind, cause, message, charged=charged, seconds=seconds, **more)
     except OSError:  # the disk is full: the open claim speaks for itself
@@ -183,7 +185,7 @@ def _conclude(job: Job, attempt: Attempt, exit_: ChildExit) -> Report:
     }
     outcome = commit(attempt.folder.parent.parent, result, Marker[verdict["status"].upper()], facts)
     if not outcome.won:
-        _record_duplicate(attempt, result, outcome)
+        _record_duplicate(attempt, outcome)
         return Report(job.key, "duplicate", "another attempt was first", seconds=exit_.seconds)
     for other in attempts_of(attempt.folder.parent.parent):
         if not other.is_running or other == attempt:
@@ -261,11 +263,10 @@ def _write_error(folder: Path, error: RuntimeError) -> InfrastructureError:
     return InfrastructureError(cause, f"could not write the result: {error}")
 
 
-def _record_duplicate(attempt: Attempt, result: Path, outcome: Commit) -> None:
+def _record_duplicate(attempt: Attempt, outcome: Commit) -> None:
     """Keep what lost the race when it differs from the winner: the step is then not deterministic."""
     equal = outcome.sha256 == outcome.manifest["sha256"]
     record = {"winner": outcome.manifest["attempt"], "equal": equal, "sha256": outcome.sha256}
     durable.publish(attempt.folder / "DUPLICATE.json", durable.sealed_json(record))
     if equal:
-        result.unlink(missing_ok=True)
-    attempt.sweep()
+        attempt.sweep()

@@ -97,7 +97,9 @@ def test_f06_one_poison_sample_is_quarantined_and_no_other_is_touched(campaign):
     assert len(attempts_of(campaign.store.folder(poison))) == 2  # one try and one retry
     (failure,) = [row for row in campaign.failures() if row.state == "quarantined"]
     assert (failure.task, failure.reason) == (poison.key, "crashed")
-    innocent = [a for task in campaign.store.plan.tasks if task != poison for a in attempts_of(campaign.store.folder(task))]
+    innocent = [
+        a for task in campaign.store.plan.tasks if task != poison for a in attempts_of(campaign.store.folder(task))
+    ]
     assert all(attempt.failure is None for attempt in innocent)
 
 
@@ -253,3 +255,29 @@ def test_next_try_grows_for_infrastructure_and_ends():
     assert next_try(failures(FailureClass.SAMPLE), Budget()) == 0.0
     assert next_try(failures(FailureClass.SAMPLE, FailureClass.SAMPLE), Budget()) is None
     assert next_try(failures(FailureClass.CONFIGURATION), Budget()) is None
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_f07_a_duplicate_execution_is_recorded_and_the_first_commit_stands(campaign, monkeypatch, equal):
+    """Two attempts pass the check for a result before either has one; the second loses the race to the marker."""
+    from bp_distributed import tasks
+    from bp_distributed.commit import Commit, commit
+
+    store = campaign.start()
+    job = store.job(task_of(campaign, "melt"))
+
+    def rival_was_first(folder, result, marker, facts):
+        with monkeypatch.context() as patch:
+            patch.setattr(tasks, "commit", commit)
+            assert run_job(job).status == "done"
+        answer = commit(folder, result, marker, facts)
+        return answer if equal else Commit(answer.manifest, won=False, sha256="f" * 64)
+
+    monkeypatch.setattr(tasks, "commit", rival_was_first)
+    assert run_job(job).status == "duplicate"
+    folder = store.folder(task_of(campaign, "melt"))
+    assert len(list(folder.glob("DONE.json"))) == 1
+    (record,) = [json.loads(path.read_text()) for path in folder.rglob("DUPLICATE.json")]
+    assert record["equal"] is equal
+    assert bool(campaign.fsck().notes) is not equal
+    assert bool(list(folder.glob("attempts/*/result.nc"))) is not equal, "evidence of a difference stays"

@@ -21,7 +21,9 @@ PATIENCE_S = 120.0  # a starved CI machine; nothing here asserts a speed
 
 
 def bpd(campaign, *words, **kwargs):
-    return subprocess.Popen([BPD, *words, str(campaign.root)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs)
+    return subprocess.Popen(
+        [BPD, *words, str(campaign.root)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kwargs
+    )
 
 
 def wait_for(condition, what):
@@ -102,7 +104,10 @@ def test_a_campaign_survives_kills_of_child_worker_and_driver(tmp_path, referenc
     worker = victim.parent()
     assert worker.pid != first.pid
     worker.kill()
-    wait_for(lambda: not psutil.pid_exists(victim.pid) or victim.status() == psutil.STATUS_ZOMBIE, "the step to follow its worker")
+    wait_for(
+        lambda: not psutil.pid_exists(victim.pid) or victim.status() == psutil.STATUS_ZOMBIE,
+        "the step to follow its worker",
+    )
 
     wait_for(lambda: list(campaign.root.rglob("quench-*/DONE.json")), "a committed quench")
     orphans = family(first)
@@ -110,7 +115,9 @@ def test_a_campaign_survives_kills_of_child_worker_and_driver(tmp_path, referenc
     first.communicate()
     before = results(campaign)
     psutil.wait_procs(orphans, timeout=30)
-    assert not [p for p in orphans if p.is_running() and p.status() != psutil.STATUS_ZOMBIE], "I6: processes outlived their driver"
+    assert not [p for p in orphans if p.is_running() and p.status() != psutil.STATUS_ZOMBIE], (
+        "I6: processes outlived their driver"
+    )
 
     stamps = {path: path.stat().st_mtime_ns for path in campaign.root.rglob("DONE.json")}
     second = bpd(campaign, "run", "-n", "2")

@@ -58,7 +58,9 @@ def main(step):
         case "exception":
             raise RuntimeError("something nobody foresaw")
         case "config":
-            _replace_json(Path("verdict.json"), _fail("configuration", "configuration", "potential lacks Xx") | {"cpu_seconds": 0})
+            _replace_json(
+                Path("verdict.json"), _fail("configuration", "configuration", "potential lacks Xx") | {"cpu_seconds": 0}
+            )
             return 0
         case "science":
             _replace_json(Path("verdict.json"), _fail("sample", "atoms_lost", "3 of 4 atoms left") | {"cpu_seconds": 0})

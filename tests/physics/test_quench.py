@@ -142,6 +142,14 @@ def test_f29_a_killed_and_resumed_quench_equals_an_unkilled_one_bit_for_bit(tmp_
 
 
 @pytest.mark.fault
+def test_f29_holds_when_only_the_minimisation_was_lost(tmp_path, melt, glass):
+    request = {**QUENCH, "resume_from": [str(glass.folder)]}
+    resumed = Step(tmp_path / "1", "quench", request, start_of(melt, 0)).run()
+    assert resumed.verdict["facts"]["resumed_at"] == glass.verdict["facts"]["steps"]
+    assert_same(resumed.arrays, glass.arrays)
+
+
+@pytest.mark.fault
 def test_f29_holds_for_the_melt_with_its_branches(tmp_path, melt):
     killed = Step(tmp_path / "1", "melt", MELT).kill_after(4)
     resumed = Step(tmp_path / "2", "melt", {**MELT, "resume_from": [str(killed.folder)]}).run()

@@ -17,7 +17,7 @@ Progress = Callable[[float, float, str], None]
 """``progress(done, total, note)``; cheap to call often."""
 
 
-def silent(done: float, total: float, note: str) -> None:  # noqa: ARG001 - the signature is the contract
+def silent(done: float, total: float, note: str) -> None:
     """Report nothing."""
 
 

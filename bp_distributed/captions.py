@@ -69,10 +69,11 @@ def values_of(dataset: xr.Dataset, name: str, scale: float = 1.0) -> Any:
 
 
 def accepted_of(dataset: xr.Dataset, name: str, scale: float = 1.0) -> Any:
-    """Return what is known of a variable of accepted samples."""
+    """Return what is known of a variable of accepted samples; robust quantities need no boson peak."""
     if name not in dataset:
         return np.array([])
-    values = dataset[name].to_numpy()[dataset["accepted"].to_numpy() == 1] * scale
+    accepted = dataset["robust_accepted" if name.startswith("robust") else "accepted"].to_numpy() == 1
+    values = dataset[name].to_numpy()[accepted] * scale
     return values[np.isfinite(values)]
 
 
@@ -185,8 +186,8 @@ def intensity_caption(dataset: xr.Dataset, who: str) -> str:
     omega = dataset["omega"].to_numpy()
     return (
         f"Boson-peak intensity against cooling rate: (a) maximum of the histogram with bins of {omega[1] - omega[0]:.3g} rad/ps "
-        f"(paper style; the papers do not give their bins), (b) kernel estimate above the first phonons. Crosses: rejected for lack of "
-        f"a peak. Error bars: standard error within a sample. {who}."
+        f"(paper style; the papers do not give their bins), (b) kernel estimate on the robust window. Crosses: "
+        f"rejected; a missing peak rejects in (a) only. Error bars: standard error within a sample. {who}."
     )
 
 

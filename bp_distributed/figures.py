@@ -209,6 +209,8 @@ def quench_figure(dataset: xr.Dataset) -> Figure:
     edges = np.linspace(0.0, float(np.nanmax(temperature)), 51)
     for series in series_of(dataset):
         mine = np.isin(owner, series.samples)
+        if not mine.any():
+            continue
         for ax, name in ((energy_ax, "history_energy"), (volume_ax, "history_volume")):
             x, y = _binned(temperature[mine], dataset[name].to_numpy()[mine], edges)
             ax.plot(
@@ -227,9 +229,12 @@ def quench_figure(dataset: xr.Dataset) -> Figure:
 def _final_energies(ax: Axes, dataset: xr.Dataset) -> None:
     per_atom_s = (dataset["energy"] / dataset["n_atoms"]).to_numpy()
     ticks = _rate_axis(ax, dataset)
+    means = []
     for series, at in ticks:
-        ax.plot(at, per_atom_s[series.samples], series.marker, color=series.colour, mfc="none")
-    means = [(np.mean(at), np.nanmean(per_atom_s[series.samples])) for series, at in ticks if series.samples.size]
+        known = np.isfinite(per_atom_s[series.samples])
+        if known.any():
+            ax.plot(at, per_atom_s[series.samples], series.marker, color=series.colour, mfc="none")
+            means.append((np.mean(at), per_atom_s[series.samples][known].mean()))
     ax.plot(*zip(*means, strict=True), color="0.5", lw=0.9, zorder=0)
     ax.set(ylabel="energy per atom (eV)", title="inherent structures")
     ax.ticklabel_format(axis="y", useOffset=False)
@@ -384,38 +389,13 @@ def intensity_figure(dataset: xr.Dataset) -> Figure:
     CampaignError
         If no sample has an intensity.
     """
-    _need(dataset, ["intensity"], "vibration")
+    _need(dataset, ["intensity", "robust_intensity"], "vibration")
     figure = _figure(9.2, 3.6)
     axes = figure.subplots(1, 2, sharey=True)
-    accepted_s = dataset["accepted"].to_numpy() == 1
-    styles = (("intensity", "paper style: maximum of the histogram"), ("robust_intensity", "robust: kernel estimate"))
-    for ax, (name, title) in zip(axes, styles, strict=True):
-        value_s = dataset[name].to_numpy() * MICRO_THZ if name in dataset else np.full(accepted_s.size, np.nan)
-        error_s = (
-            dataset[f"{name}_error"].to_numpy() * MICRO_THZ if f"{name}_error" in dataset else np.zeros(accepted_s.size)
-        )
-        ax.axhspan(*PAPER_INTENSITY, color="0.9", lw=0, zorder=0, label="span of Tao et al. 2023 (N = 4000)")
-        means = []
-        for series, at in _rate_axis(ax, dataset):
-            good = accepted_s[series.samples] & np.isfinite(value_s[series.samples])
-            bad = ~accepted_s[series.samples] & np.isfinite(value_s[series.samples])
-            values, errors = value_s[series.samples], np.nan_to_num(error_s[series.samples])
-            ax.errorbar(
-                at[good],
-                values[good],
-                errors[good],
-                fmt=series.marker,
-                color=series.colour,
-                lw=0.8,
-                capsize=2,
-                label=None,
-            )
-            ax.plot(at[bad], values[bad], "x", color="k", ms=7, mew=1.6, zorder=4)
-            if good.any():
-                means.append((float(np.mean(at[good])), float(values[good].mean())))
-        if means:
-            ax.plot(*zip(*means, strict=True), color="0.35", lw=1.0, ls="-", zorder=1, label="mean of the accepted")
-        ax.set_title(title)
+    _intensities(axes[0], dataset, "intensity", "accepted")
+    _intensities(axes[1], dataset, "robust_intensity", "robust_accepted")
+    axes[0].set_title("paper style: maximum of the histogram")
+    axes[1].set_title("robust: kernel estimate")
     axes[0].set_ylabel(f"boson-peak intensity ({_MICRO})")
     axes[0].set_ylim(0.0, 1.05 * axes[0].get_ylim()[1])
     axes[0].errorbar([], [], [], fmt="o", color="k", lw=0.8, capsize=2, label="accepted, with standard error")
@@ -423,6 +403,24 @@ def intensity_figure(dataset: xr.Dataset) -> Figure:
     axes[0].legend(loc="lower left")
     _panel_letters(list(axes))
     return figure
+
+
+def _intensities(ax: Axes, dataset: xr.Dataset, name: str, verdict: str) -> None:
+    value_s = dataset[name].to_numpy() * MICRO_THZ
+    error_s = np.nan_to_num(dataset[f"{name}_error"].to_numpy() * MICRO_THZ)
+    good_s = dataset[verdict].to_numpy() == 1
+    ax.axhspan(*PAPER_INTENSITY, color="0.9", lw=0, zorder=0, label="span of Tao et al. 2023 (N = 4000)")
+    means = []
+    for series, at in _rate_axis(ax, dataset):
+        values, errors, good = value_s[series.samples], error_s[series.samples], good_s[series.samples]
+        look: dict[str, Any] = {"fmt": series.marker, "color": series.colour, "lw": 0.8, "capsize": 2}
+        ax.errorbar(at[good], values[good], errors[good], **look)
+        ax.errorbar(at[~good], values[~good], errors[~good], mfc="none", alpha=0.6, **look)
+        ax.plot(at[~good], values[~good], "x", color="k", ms=7, mew=1.6, zorder=4)
+        if good.any():
+            means.append((float(np.mean(at[good])), float(values[good].mean())))
+    if means:
+        ax.plot(*zip(*means, strict=True), color="0.35", lw=1.0, ls="-", zorder=1, label="mean of the accepted")
 
 
 # ---- learning ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bp_distributed.errors import CampaignError, StoreError
+from bp_distributed.errors import CampaignError, Reason, StoreError
 from bp_distributed.units import VARIABLES, Variable
 
 GRIDS = {"r_bin": "r", "omega_bin": "omega", "low_omega_bin": "low_omega"}
@@ -41,6 +41,7 @@ SAMPLE_VARIABLES = {
     "seed": Variable(("sample",), "1", "random seed of the sample"),
     "replica": Variable(("sample",), "1", "number of the sample among those of equal parameters"),
     "accepted": Variable(("sample",), "1", "1 accepted, 0 rejected by a scientific criterion, -1 not (yet) available"),
+    "robust_accepted": Variable(("sample",), "1", "as accepted, but lack of a boson peak is no reason to reject"),
     "composition": Variable(("sample", "element"), "1", "atomic fraction of the element"),
     "row_size": Variable(("sample",), "1", "number of atoms stored for the sample"),
     "history_row_size": Variable(("sample",), "1", "number of history records stored for the sample"),
@@ -220,18 +221,23 @@ def gather(
 
 
 def _sample_variables(items: list[GatherItem], elements: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    done = ["vibration" in item.stages for item in items]
-    accepted = [
-        -1 if not (there or item.rejected) else int(not item.rejected) for item, there in zip(items, done, strict=True)
-    ]
     return {
         "cooling_rate": np.array([item.cooling_rate for item in items], dtype=np.float64),
         "n_atoms": np.array([item.n_atoms for item in items], dtype=np.int32),
         "seed": np.array([item.seed for item in items], dtype=np.int64),
         "replica": np.array([item.replica for item in items], dtype=np.int32),
-        "accepted": np.array(accepted, dtype=np.int8),
+        "accepted": np.array([_verdict(item, item.rejected) for item in items], dtype=np.int8),
+        "robust_accepted": np.array(
+            [_verdict(item, item.rejected.replace(Reason.NO_PEAK.value, "")) for item in items], dtype=np.int8
+        ),
         "composition": np.array([[item.composition.get(element, 0.0) for element in elements] for item in items]),
     }
+
+
+def _verdict(item: GatherItem, rejected: str) -> int:
+    if rejected:
+        return 0
+    return 1 if "vibration" in item.stages else -1
 
 
 def _labelled(known: Variable, values: NDArray[Any]) -> xr.Variable:
@@ -308,10 +314,11 @@ def _finish(
             "flag_values": np.arange(len(elements), dtype=np.int8),
             "flag_meanings": " ".join(elements),
         }
-    dataset["accepted"].attrs |= {
-        "flag_values": np.array([-1, 0, 1], dtype=np.int8),
-        "flag_meanings": "not_available rejected accepted",
-    }
+    for name in ("accepted", "robust_accepted"):
+        dataset[name].attrs |= {
+            "flag_values": np.array([-1, 0, 1], dtype=np.int8),
+            "flag_meanings": "not_available rejected accepted",
+        }
     dataset.attrs = {**_default_attributes(dataset, elements), **attrs}
     return dataset
 

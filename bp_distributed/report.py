@@ -176,6 +176,13 @@ def _cards(context: ReportContext) -> list[tuple[str, str, str]]:
         )
         cards.append(
             (
+                spread(accepted_of(dataset, "robust_intensity", MICRO_THZ)),
+                "intensity (µTHz⁻³)",
+                "robust, lack of a peak allowed",
+            )
+        )
+        cards.append(
+            (
                 spread(values_of(dataset, "debye_level", MICRO_THZ)),
                 "own Debye level (µTHz⁻³)",
                 "from each sample's moduli",
@@ -210,7 +217,7 @@ def _summary(dataset: xr.Dataset) -> list[dict[str, str]]:
             [
                 name
                 for name in ("energy", "density", "shear_modulus", "bulk_modulus", "debye_level", "intensity", "robust_intensity",
-                             "peak_frequency", "accepted", "n_atoms")
+                             "peak_frequency", "accepted", "robust_accepted", "n_atoms")
                 if name in dataset.variables
             ]
         ].isel(sample=series.samples)  # fmt: skip

@@ -33,7 +33,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bp_distributed.errors import CampaignError, Reason, StoreError
+from bp_distributed.errors import CampaignError, StoreError
 
 MICRO_THZ = 1e6
 """µTHz⁻³ per ps³."""
@@ -165,13 +165,10 @@ def table_of(dataset: xr.Dataset, features: str, target: str = "intensity") -> T
     n_samples = dataset.sizes["sample"]
     features_sf = dataset[features].to_numpy().reshape(n_samples, -1).astype(np.float64)
     target_s = dataset[target].to_numpy() * MICRO_THZ
-    accepted_s = dataset["accepted"].to_numpy()
+    accepted_s = dataset["accepted" if target == "intensity" else "robust_accepted"].to_numpy()
     complete_s = np.isfinite(target_s) & np.isfinite(features_sf).all(axis=1)
-    sound_s = accepted_s == 1
-    if target != "intensity":
-        sound_s |= dataset["rejected"].to_numpy() == Reason.NO_PEAK.value
-    use_s = complete_s & sound_s
-    rejected = int(((accepted_s == 0) & ~use_s).sum())
+    use_s = complete_s & (accepted_s == 1)
+    rejected = int((accepted_s == 0).sum())
     noise_s = (
         dataset[f"{target}_error"].to_numpy() * MICRO_THZ
         if f"{target}_error" in dataset

@@ -55,6 +55,7 @@ def test_spectra_of_different_length_share_one_grid(items, dataset):
 
 def test_a_sample_without_a_stage_stays_listed_as_missing(items, dataset):
     assert dataset["accepted"].to_numpy().tolist() == [1, 0] + [1] * (len(items) - 3) + [-1]
+    assert dataset["robust_accepted"].to_numpy().tolist() == [1] * (len(items) - 1) + [-1]
     assert np.isnan(dataset["intensity"][-1])
     assert np.isnan(dataset["vdos"][-1]).all()
     assert np.isfinite(dataset["energy"]).all()

@@ -143,6 +143,7 @@ def test_what_is_missing_is_named_with_its_command(tmp_path):
 
 def test_a_half_finished_campaign_shows_what_it_has(context, tmp_path):
     items = [replace(item, stages={"quench": item.stages["quench"]}) for item in melted_items(n_melts=2)]
+    items[2:6:3] = [replace(item, stages={}) for item in items[2:6:3]]  # nothing of the fastest rate yet
     half = replace(context, dataset=gather(items, {}), training=None)
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "pdf.png").write_bytes(b"from an older report")
@@ -150,6 +151,15 @@ def test_a_half_finished_campaign_shows_what_it_has(context, tmp_path):
     assert page.count("<img") == 2
     assert "no sample has finished the stage &#39;vibration&#39;" in page
     assert not (tmp_path / "figures" / "pdf.png").exists()
+
+
+def test_all_rejected_is_shown_as_such(context, tmp_path):
+    items = [replace(item, rejected="no_boson_peak") for item in melted_items(n_melts=2)]
+    page = write_report(tmp_path, replace(context, dataset=gather(items, {}), training=None)).read_text(
+        encoding="utf-8"
+    )
+    assert "100.0 % of 6" in page
+    assert re.search(r"<b>\d+ ± \d+</b><span>intensity \(µTHz⁻³\)</span><small>robust", page)
 
 
 def test_given_structures_are_shown_by_label(context, tmp_path):

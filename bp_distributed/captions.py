@@ -187,7 +187,7 @@ def intensity_caption(dataset: xr.Dataset, who: str) -> str:
     return (
         f"Boson-peak intensity against cooling rate: (a) maximum of the histogram with bins of {omega[1] - omega[0]:.3g} rad/ps "
         f"(paper style; the papers do not give their bins), (b) kernel estimate on the robust window. Crosses: "
-        f"rejected; a missing peak rejects in (a) only. Error bars: standard error within a sample. {who}."
+        f"rejected; a missing peak rejects in (a) only. Error bars: standard error within a sample; samples of equal rate are set side by side. {who}."
     )
 
 

@@ -7,13 +7,15 @@ never to give up on a task before our own budget does.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import queue
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -40,6 +42,7 @@ SETTINGS = {
 
 
 _SHORT_JOB_S, _LONG_JOB_S = 0.1, 10.0
+_COUNT_S = 1.0
 
 
 class Pool(Protocol):
@@ -55,8 +58,8 @@ class Pool(Protocol):
     def window(self) -> int:
         """Return the number of jobs to keep in flight."""
 
-    def submit(self, job: Job, attempt: int, priority: int) -> None:
-        """Send a job off."""
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Send jobs off."""
 
     def wait(self, timeout_s: float) -> list[Report]:
         """Return reports of jobs that ended, waiting at most ``timeout_s`` for the first."""
@@ -72,9 +75,9 @@ class InlinePool:
     def __init__(self) -> None:
         self._waiting: list[Job] = []
 
-    def submit(self, job: Job, attempt: int, priority: int) -> None:  # noqa: ARG002 - one order only
-        """Put a job in line."""
-        self._waiting.append(job)
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Put jobs in line."""
+        self._waiting += jobs
 
     def wait(self, timeout_s: float) -> list[Report]:  # noqa: ARG002 - there is nothing to wait for
         """Run the next job."""
@@ -89,46 +92,58 @@ class DaskPool:
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._jobs: dict[str, Job] = {}
         self._seconds = _LONG_JOB_S
+        self._slots, self._counted = 1, float("-inf")
         self.dashboard = str(client.dashboard_link or "")
 
     @property
     def slots(self) -> int:
-        """Return the number of tasks that can run at once now; a worker being replaced does not shrink it to none."""
-        threads: dict[str, int] = self.client.nthreads()
-        return max(1, sum(threads.values()))
+        """Return the number of tasks that can run at once; a worker being replaced does not shrink it to none."""
+        if time.monotonic() - self._counted > _COUNT_S:  # it asks the scheduler, and is asked for very often
+            threads: dict[str, int] = self.client.nthreads()
+            self._slots, self._counted = max(1, sum(threads.values())), time.monotonic()
+        return self._slots
 
     @property
     def window(self) -> int:
         """One job per slot and one look-ahead per slot; more only while jobs last less than the way to the scheduler."""
         return 2 * self.slots if self._seconds > _SHORT_JOB_S else 4 * self.slots + 100
 
-    def submit(self, job: Job, attempt: int, priority: int) -> None:
-        """Send a job to the scheduler."""
-        key = f"{job.key}-{attempt}"
-        future = self.client.submit(self._function, job, key=key, pure=False, retries=0, priority=priority)
-        self._jobs[key] = job
-        future.add_done_callback(self._ended.put)
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Send jobs to the scheduler, those of one priority in one message."""
+        for priority, group in itertools.groupby(jobs, key=lambda job: job.priority):
+            named = {f"{job.key}-{job.attempt}": job for job in group}
+            self._jobs |= named
+            futures = self.client.map(
+                self._function, list(named.values()), key=list(named), pure=False, retries=0, priority=priority
+            )
+            for future in futures:
+                future.add_done_callback(self._ended.put)
 
     def wait(self, timeout_s: float) -> list[Report]:
-        """Return the reports that have come in."""
-        reports = []
+        """Return the reports that have come in, fetched in one message."""
+        ended = []
         try:
-            reports.append(self._report(self._ended.get(timeout=timeout_s)))
+            ended.append(self._ended.get(timeout=timeout_s))
             while True:
-                reports.append(self._report(self._ended.get_nowait()))
+                ended.append(self._ended.get_nowait())
         except queue.Empty:
-            return reports
+            pass
+        sound = [future for future in ended if future.status == "finished"]
+        reports: list[Report] = self.client.gather(sound, errors="skip") if sound else []
+        missing = {str(future.key) for future in ended} - {f"{r.key}-{r.attempt}" for r in reports}
+        reports += [self._lost(future) for future in ended if str(future.key) in missing]
+        for future, report in zip(ended, reports, strict=True):
+            del self._jobs[str(future.key)]
+            future.release()
+            self._seconds += 0.1 * (report.seconds - self._seconds)
+        return reports
 
-    def _report(self, future: Any) -> Report:
-        job = self._jobs.pop(str(future.key))
-        try:
-            report: Report = future.result()
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}"
-            report = Report(job.key, "failed", what, FailureClass.INFRASTRUCTURE.value, "dask")
-        future.release()
-        self._seconds += 0.1 * (report.seconds - self._seconds)
-        return report
+    def _lost(self, future: Any) -> Report:
+        """Return what Dask says of a task that gave no report; the plumbing is to blame, not the sample."""
+        job = self._jobs[str(future.key)]
+        error = future.exception() if future.status == "error" else future.status
+        what = f"Dask gave the task up: {type(error).__name__}: {error}"
+        return Report(job.key, "failed", what, FailureClass.INFRASTRUCTURE.value, "dask", attempt=job.attempt)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from bp_distributed.attempt import attempts_of
@@ -171,13 +171,20 @@ class Driver:
 
     def _fill(self) -> None:
         """Keep the pool's window of jobs in flight, never more: Dask must not hold the campaign."""
-        while self._ready and len(self.in_flight) < self.pool.window:
+        window = self.pool.window
+        if len(self.in_flight) > 0.75 * window:  # short jobs travel in groups, not one by one
+            return
+        jobs = []
+        while self._ready and len(self.in_flight) < window:
             _, _, key = heapq.heappop(self._ready)
             task = self.store.plan.task(key)
             number = 1 + len(attempts_of(self.store.folder(task)))
             self.in_flight[key] = task
             self._journal.write("submit", task=key, attempt=number)
-            self.pool.submit(self.store.job(task, self.lock.epoch), number, -self.store.plan.stages.index(task.stage))
+            job = self.store.job(task, self.lock.epoch)
+            jobs.append(replace(job, attempt=number, priority=-self.store.plan.stages.index(task.stage)))
+        if jobs:
+            self.pool.submit(jobs)
 
     # ---- judging what ended -----------------------------------------------------------------------------------
 

@@ -249,11 +249,21 @@ def _rate_axis(ax: Axes, dataset: xr.Dataset) -> list[tuple[Series, NDArray[np.f
         ax.set_xlabel("cooling rate (K/s)")
         known = rate_s[np.isfinite(rate_s)]
         ax.set_xlim(known.min() / 2.0, known.max() * 2.0)
-        return [(series, rate_s[series.samples]) for series in every]
+        return [(series, rate_s[series.samples] * 10.0 ** _fan(rate_s[series.samples], 0.1)) for series in every]
     names = [series.name for series in every]
     ax.set_xticks(range(len(names)), names, rotation=25, ha="right")
     ax.set_xlim(-0.6, len(names) - 0.4)
-    return [(series, np.full(len(series.samples), float(place))) for place, series in enumerate(every)]
+    return [(series, place + _fan(np.zeros(len(series.samples)), 0.25)) for place, series in enumerate(every)]
+
+
+def _fan(values: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
+    """Return shifts within ± reach that set equal values side by side, so that points do not hide each other."""
+    shift = np.zeros(len(values))
+    for value in np.unique(values):
+        same = np.flatnonzero(values == value)
+        if len(same) > 1:
+            shift[same] = np.linspace(-reach, reach, len(same))
+    return shift
 
 
 # ---- structure --------------------------------------------------------------------------------------------------------

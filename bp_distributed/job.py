@@ -21,6 +21,10 @@ class Job:
     source: str = ""
     """Campaign-relative path of what the step starts from: a task folder or a structure file."""
     epoch: int = 0
+    attempt: int = 1
+    """Number of the attempt when it was submitted; part of its Dask key."""
+    priority: int = 0
+    """Larger goes first."""
     deadline_s: float = 86400.0
     threads: int = 1
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -38,3 +42,5 @@ class Report:
     cause: str = ""
     charged: bool = True
     seconds: float = 0.0
+    attempt: int = 1
+    """Of the job it answers."""

@@ -15,6 +15,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,10 @@ def run_job(job: Job) -> Report:
         Failures are reported, and recorded in the attempt's folder, never raised; only cancellation
         (``KeyboardInterrupt``) passes through.
     """
+    return replace(_run(job), attempt=job.attempt)
+
+
+def _run(job: Job) -> Report:
     started = time.monotonic()
     try:
         folder = durable.make_private_dir(Path(job.root) / job.folder)

@@ -455,12 +455,12 @@ def _remarks(
             "it is too little to conclude how well structure predicts the boson peak"
         )
     best = min((name for name in metrics if name != NETWORK), key=lambda name: metrics[name]["mae"])
-    gain_s = np.abs(predictions[best] - table.target_s) - np.abs(predictions[NETWORK] - table.target_s)
-    low, high = _bootstrap(gain_s, table.group_s, seed)
-    word = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"
+    excess_s = np.abs(predictions[NETWORK] - table.target_s) - np.abs(predictions[best] - table.target_s)
+    low, high = _bootstrap(excess_s, table.group_s, seed)
+    word = "better than" if high < 0 else "worse than" if low > 0 else "not distinguishable from"
     remarks.append(
-        f"the network is {word} the best baseline, {best!r}: MAE lower by {gain_s.mean():.2f} "
-        f"[{low:.2f}, {high:.2f}] µTHz⁻³ (95 %, melts resampled)"
+        f"the network is {word} the best baseline, {best!r}: MAE of the network minus that of the baseline "
+        f"{excess_s.mean():+.2f} [{low:+.2f}, {high:+.2f}] µTHz⁻³ (95 %, melts resampled)".replace("-", "−")
     )
     split = facts["random_split"]
     remarks.append(

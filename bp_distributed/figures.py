@@ -249,7 +249,7 @@ def _rate_axis(ax: Axes, dataset: xr.Dataset) -> list[tuple[Series, NDArray[np.f
         ax.set_xlabel("cooling rate (K/s)")
         known = rate_s[np.isfinite(rate_s)]
         ax.set_xlim(known.min() / 2.0, known.max() * 2.0)
-        return [(series, rate_s[series.samples] * 10.0 ** _fan(rate_s[series.samples], 0.1)) for series in every]
+        return [(series, rate_s[series.samples] * 10.0 ** _fan(rate_s[series.samples], 0.035)) for series in every]
     names = [series.name for series in every]
     ax.set_xticks(range(len(names)), names, rotation=25, ha="right")
     ax.set_xlim(-0.6, len(names) - 0.4)
@@ -410,7 +410,9 @@ def intensity_figure(dataset: xr.Dataset) -> Figure:
     axes[0].set_ylim(0.0, 1.05 * axes[0].get_ylim()[1])
     axes[0].errorbar([], [], [], fmt="o", color="k", lw=0.8, capsize=2, label="accepted, with standard error")
     axes[0].plot([], [], "x", color="k", ms=7, mew=1.6, label="rejected")
-    axes[0].legend(loc="lower left")
+    handles = dict(zip(*reversed(axes[1].get_legend_handles_labels()), strict=True))
+    handles |= dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
     _panel_letters(list(axes))
     return figure
 

@@ -188,10 +188,7 @@ def failure_rows(store: Store, states: Mapping[str, TaskState] | None = None) ->
     for task in store.plan.tasks:
         state = states[task.key]
         if state.state is State.REJECTED and state.manifest:
-            evidence = ", ".join(
-                f"{name}={_short(value)}" for name, value in state.manifest.get("evidence", {}).items()
-            )
-            rows.append(_row(store, task, state, "rejected", str(state.manifest.get("reason")), evidence))
+            rows.append(_row(store, task, state, "rejected", str(state.manifest.get("reason")), _verdict(state.manifest)))
         elif state.state in {State.FAILED, State.QUARANTINED}:
             last = state.failures[-1] if state.failures else {}
             message = str(last.get("message") or (state.manifest or {}).get("reason", ""))
@@ -212,6 +209,13 @@ def _row(store: Store, task: Any, state: TaskState, kind: str, reason: str, mess
         message,
         str(store.folder(task)),
     )
+
+
+def _verdict(manifest: dict[str, Any]) -> str:
+    """Return criterion, value and threshold of a rejection in one line; the rest of the evidence stays in its marker."""
+    evidence = manifest.get("evidence", {})
+    criterion = str(evidence.get("criterion", "")).replace("_", " ")
+    return f"{criterion}: {_short(evidence.get('value'))}, limit {_short(evidence.get('threshold'))}"
 
 
 def _short(value: Any) -> str:

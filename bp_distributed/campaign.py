@@ -401,6 +401,9 @@ class Campaign:
             versions=store.record["versions"],
             potential_label=store.plan.potential.label,
             potential_sha256=store.plan.potential.sha256,
+            warnings=list(make_plan(self.config, self.root, allow_huge=True).warnings)
+            if self.config_path.exists()
+            else [],
             config_text=yaml.safe_dump(store.record["config"], sort_keys=False, allow_unicode=True),
             campaign_uuid=store.identity["uuid"],
         )

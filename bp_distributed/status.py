@@ -188,7 +188,9 @@ def failure_rows(store: Store, states: Mapping[str, TaskState] | None = None) ->
     for task in store.plan.tasks:
         state = states[task.key]
         if state.state is State.REJECTED and state.manifest:
-            rows.append(_row(store, task, state, "rejected", str(state.manifest.get("reason")), _verdict(state.manifest)))
+            rows.append(
+                _row(store, task, state, "rejected", str(state.manifest.get("reason")), _verdict(state.manifest))
+            )
         elif state.state in {State.FAILED, State.QUARANTINED}:
             last = state.failures[-1] if state.failures else {}
             message = str(last.get("message") or (state.manifest or {}).get("reason", ""))

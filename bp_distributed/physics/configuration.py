@@ -133,6 +133,10 @@ def _checked(path: Path, raw: _Raw, elements: tuple[str, ...]) -> Configuration:
             raise ConfigError(where, f"atom {index + 1}", f"unknown element, got {name!r}, expected one of {known}")
     if not np.isfinite(raw.cell_cc).all() or abs(np.linalg.det(raw.cell_cc)) < 1.0:
         raise ConfigError(str(path), "cell", "expected three finite lattice vectors that span a volume")
+    if np.linalg.det(raw.cell_cc) < 0:
+        raise ConfigError(
+            str(path), "cell", "is left-handed, expected right-handed lattice vectors: exchange two of them"
+        )
     bad_i = np.flatnonzero(~np.isfinite(raw.positions_ic).all(axis=1))
     if bad_i.size:
         first = int(bad_i[0])

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bp_distributed.errors import Reason, ScienceError
+from bp_distributed.physics.configuration import restricted_cell
 from bp_distributed.units import GPA_PER_BAR
 
 COMMANDS = frozenset({
@@ -33,7 +34,6 @@ OPT_FROM_ATOMS = 1000
 SKIN_A = 1.0
 """Neighbour lists are checked each step; measured 8 to 13 % faster than LAMMPS's default of 2 Å."""
 THERMO = ("step", "temp", "pe", "vol", "press")
-_TRICLINIC_TOLERANCE = 1e-12
 
 
 class Session:
@@ -109,7 +109,7 @@ class Session:
         A cell that is not in LAMMPS's lower-triangular form is rotated into it; results then are in the
         rotated frame.  ``triclinic`` allows an orthogonal cell to tilt later.
         """
-        cell_cc, rotation_cc = restricted(np.asarray(cell_cc, dtype=float))
+        cell_cc, rotation_cc = restricted_cell(np.asarray(cell_cc, dtype=float))
         fractional = np.asarray(positions_ic) @ rotation_cc @ np.linalg.inv(cell_cc)
         positions = (fractional - np.floor(fractional)) @ cell_cc
         (lx, _, _), (xy, ly, _), (xz, yz, lz) = cell_cc
@@ -274,35 +274,6 @@ def read_thermo(log: str) -> NDArray[np.float64]:
         elif inside and words and words[0] == "Loop":
             inside = False
     return np.array(list(rows.values()), dtype=float).reshape(-1, len(THERMO))
-
-
-def restricted(cell_cc: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a cell in LAMMPS's lower-triangular form and the rotation that leads there.
-
-    Parameters
-    ----------
-    cell_cc : ndarray, shape=(3, 3), Å
-        Lattice vectors are rows.
-
-    Returns
-    -------
-    restricted_cc : ndarray, shape=(3, 3), Å
-        Lower triangular, positive diagonal.
-    rotation_cc : ndarray, shape=(3, 3)
-        Row vectors turn by ``v @ rotation_cc``.
-
-    Raises
-    ------
-    ValueError
-        If the vectors are left-handed or lie in a plane.
-    """
-    if np.linalg.det(cell_cc) <= 0:
-        raise ValueError("the lattice vectors are left-handed or lie in a plane; exchange two of them")
-    if np.abs(np.triu(cell_cc, 1)).max() <= _TRICLINIC_TOLERANCE:
-        return np.tril(cell_cc), np.eye(3)
-    orthogonal, upper = np.linalg.qr(cell_cc.T)
-    signs = np.sign(np.diag(upper))
-    return (upper.T * signs), orthogonal * signs
 
 
 def _word(word: str | float) -> str:

@@ -172,3 +172,10 @@ def test_data_file_keeps_all_distances_of_a_rotated_cell(tmp_path):
 def test_left_handed_cell_is_refused():
     with pytest.raises(ConfigError, match="left-handed"):
         restricted_cell(np.diag([1.0, 1.0, -1.0]))
+
+
+def test_a_left_handed_file_is_refused_at_the_door(tmp_path):
+    path = tmp_path / "mirror.xyz"
+    path.write_text('1\nLattice="5 0 0 0 0 5 0 5 0" Properties=species:S:1:pos:R:3\nCu 1 1 1\n')
+    with pytest.raises(ConfigError, match="exchange two of them"):
+        read_configuration(path, ("Cu", "Zr"))

@@ -13,9 +13,8 @@ import pytest
 
 from bp_distributed.errors import Reason
 from bp_distributed.physics import lammps_session
-from bp_distributed.physics.configuration import Configuration
+from bp_distributed.physics.configuration import Configuration, restricted_cell
 from bp_distributed.physics.eam import evaluate
-from bp_distributed.physics.configuration import restricted_cell
 from bp_distributed.physics.lammps_session import COMMANDS, read_thermo
 
 HEAD = """

@@ -29,7 +29,7 @@ from bp_distributed.commit import Marker, committed
 from bp_distributed.config import CampaignConfig, TrainingConfig, load_config
 from bp_distributed.cost import CostTable, estimate, load_calibration, save_calibration, task_bytes, task_seconds
 from bp_distributed.errors import CampaignError, ConfigError, InfrastructureError, StoreError
-from bp_distributed.lock import DriverLock
+from bp_distributed.lock import DriverLock, live_owner
 from bp_distributed.plan import Melted, Plan, TaskSpec, input_files, make_plan
 from bp_distributed.status import FailureRow, Status, campaign_status, failure_rows
 from bp_distributed.store import State, Store
@@ -222,9 +222,16 @@ class Campaign:
         -------
         list of str
             Task keys set aside.
+
+        Raises
+        ------
+        ConfigError
+            If there is no driver to stop.
         """
         store = self.store
         if not samples:
+            if live_owner(self.root) is None:
+                raise ConfigError(str(self.root), "", "no driver is at work here; there is nothing to stop")
             (self.root / STOP_FILE).touch(mode=0o600)
             return []
         set_aside = []

@@ -13,8 +13,10 @@ import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 
 from bp_distributed.attempt import attempts_of
 from bp_distributed.cluster import Pool
@@ -142,19 +144,20 @@ class Driver:
 
     def _queue(self, task: TaskSpec, *, first_look: bool = False) -> None:
         state = self.states[task.key]
-        delay = next_try(state, self.store_budget) if state.failures else 0.0
+        delay = next_try(state, self._budget) if state.failures else 0.0
         if delay is None:
             self._give_up(task, state)
         elif delay and not first_look:
             heapq.heappush(self._later, (time.monotonic() + delay, task.key))
         else:
             # Later stages first, so that samples get finished; within a stage the longest first.
-            depth = -self.store.plan.stages.index(task.stage)
-            heapq.heappush(self._ready, (depth, -self.seconds.get(task.key, 0.0), task.key))
+            heapq.heappush(self._ready, (-self._depth(task), -self.seconds.get(task.key, 0.0), task.key))
 
-    @property
-    def store_budget(self) -> Budget:
-        """Return the number of tries the configuration allows."""
+    def _depth(self, task: TaskSpec) -> int:
+        return self.store.plan.stages.index(task.stage)
+
+    @cached_property
+    def _budget(self) -> Budget:
         return Budget(**self.store.record["config"]["budget"])
 
     def _give_up(self, task: TaskSpec, state: TaskState) -> None:
@@ -182,7 +185,7 @@ class Driver:
             self.in_flight[key] = task
             self._journal.write("submit", task=key, attempt=number)
             job = self.store.job(task, self.lock.epoch)
-            jobs.append(replace(job, attempt=number, priority=-self.store.plan.stages.index(task.stage)))
+            jobs.append(replace(job, attempt=number, priority=self._depth(task)))
         if jobs:
             self.pool.submit(jobs)
 
@@ -233,7 +236,8 @@ class Driver:
     def _drain(self, ending: Ending) -> Ending:
         """End what runs (its checkpoints stay) and collect the last reports."""
         self.stop_requested = True
-        (self.store.root / STOP_FILE).touch(mode=0o600)
+        with suppress(OSError):  # on a full disk the steps end with the pool
+            (self.store.root / STOP_FILE).touch(mode=0o600)
         deadline = time.monotonic() + 30.0
         while self.in_flight and time.monotonic() < deadline:
             for report in self.pool.wait(TICK_S):

@@ -212,6 +212,11 @@ def test_commands_on_a_folder_without_a_campaign(tmp_path):
     refused(bpd("status", tmp_path), "not a campaign yet")
 
 
+def test_cancel_without_a_driver_says_so(campaign):
+    campaign.start()
+    refused(bpd("cancel", "-C", campaign.root), "no driver is at work")
+
+
 def test_the_notebook_view_is_html_and_never_raises(campaign, tmp_path):
     campaign.start()
     page = campaign._repr_html_()

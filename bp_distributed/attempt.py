@@ -80,7 +80,7 @@ class Attempt:
 
 def attempts_of(folder: Path) -> list[Attempt]:
     """Return the attempts of a task's folder, oldest first."""
-    found = [Attempt(path) for path in folder.glob("attempts/*-*")]
+    found = [Attempt(path) for path in folder.glob("attempts/[1-9]*-*") if path.name.split("-")[0].isdigit()]
     return sorted(found, key=lambda attempt: (attempt.number, attempt.folder.name))
 
 

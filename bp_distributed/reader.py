@@ -11,6 +11,7 @@ import json
 import select
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -32,7 +33,8 @@ class Reader:
     def close(self) -> None:
         """End the helper."""
         if self._process:
-            cast("IO[str]", self._process.stdin).close()
+            with suppress(BrokenPipeError):  # it died with our question unread
+                cast("IO[str]", self._process.stdin).close()
             cast("IO[str]", self._process.stdout).close()
             self._process.kill()
             self._process.wait()
@@ -44,6 +46,8 @@ class Reader:
         Wrong means: it does not open, a variable is not of this project, has unexpected dimensions or
         units, or holds fill values or numbers that are not finite.
         """
+        if self._process and self._process.poll() is not None:  # it was killed between two files
+            self.close()
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "bp_distributed.reader"],
@@ -51,15 +55,14 @@ class Reader:
             )  # fmt: skip
         process = self._process
         stdin, stdout = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
-        try:
+        answer, hung = "", False
+        with suppress(OSError):  # a dead helper cannot be written to
             stdin.write(json.dumps(str(path.absolute())) + "\n")
             stdin.flush()
             ready, _, _ = select.select([stdout], [], [], TIMEOUT_S)
+            hung = not ready
             answer = stdout.readline() if ready else ""
-        except OSError:
-            answer = ""
         if not answer:
-            hung = process.poll() is None
             self.close()
             return f"reading it hung for {TIMEOUT_S:g} s" if hung else "reading it crashed the reader"
         return str(json.loads(answer))

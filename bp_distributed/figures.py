@@ -52,6 +52,8 @@ _STYLE = {
     "axes.titlelocation": "left", "mathtext.default": "regular", "hatch.linewidth": 0.7,
 }  # fmt: skip
 _MICRO = r"$\mu$THz$^{-3}$"
+_NAMED_RATES = 6
+_ROOM_ABOVE = 1.35
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,11 @@ def _rate_axis(ax: Axes, dataset: xr.Dataset) -> list[tuple[Series, NDArray[np.f
         ax.set_xlabel("cooling rate (K/s)")
         known = rate_s[np.isfinite(rate_s)]
         ax.set_xlim(known.min() / 2.0, known.max() * 2.0)
+        if len(every) <= _NAMED_RATES:  # few rates: name them, instead of decades and their parts
+            ax.set_xticks(
+                [series.rate for series in every], [rate_text(series.rate).removesuffix(" K/s") for series in every]
+            )
+            ax.set_xticks([], minor=True)
         return [(series, rate_s[series.samples] * 10.0 ** _fan(rate_s[series.samples], 0.035)) for series in every]
     names = [series.name for series in every]
     ax.set_xticks(range(len(names)), names, rotation=25, ha="right")
@@ -407,7 +414,7 @@ def intensity_figure(dataset: xr.Dataset) -> Figure:
     axes[0].set_title("paper style: maximum of the histogram")
     axes[1].set_title("robust: kernel estimate")
     axes[0].set_ylabel(f"boson-peak intensity ({_MICRO})")
-    axes[0].set_ylim(0.0, 1.05 * axes[0].get_ylim()[1])
+    _cut(list(axes), dataset)
     axes[0].errorbar([], [], [], fmt="o", color="k", lw=0.8, capsize=2, label="accepted, with standard error")
     axes[0].plot([], [], "x", color="k", ms=7, mew=1.6, label="rejected")
     handles = dict(zip(*reversed(axes[1].get_legend_handles_labels()), strict=True))
@@ -415,6 +422,24 @@ def intensity_figure(dataset: xr.Dataset) -> Figure:
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
     _panel_letters(list(axes))
     return figure
+
+
+def _cut(axes: Sequence[Axes], dataset: xr.Dataset) -> None:
+    """Scale to what was accepted; a rejected intensity far above (one soft mode) becomes an arrow at the rim."""
+    top = [PAPER_INTENSITY[1]]
+    for name, verdict in (("intensity", "accepted"), ("robust_intensity", "robust_accepted")):
+        upper_s = (dataset[name] + dataset[f"{name}_error"].fillna(0)).to_numpy() * MICRO_THZ
+        top += upper_s[(dataset[verdict].to_numpy() == 1) & np.isfinite(upper_s)].tolist()
+    limit = _ROOM_ABOVE * max(top)
+    axes[0].set_ylim(0.0, limit)
+    value_s = dataset["intensity"].to_numpy() * MICRO_THZ
+    for series, at in _rate_axis(axes[0], dataset):
+        for x, value in zip(at, value_s[series.samples], strict=True):
+            if value > limit:
+                axes[0].annotate(
+                    f"{value:.0f}", (x, limit), (x, 0.88 * limit), ha="center", fontsize="small",
+                    arrowprops={"arrowstyle": "->", "lw": 0.8},
+                )  # fmt: skip
 
 
 def _intensities(ax: Axes, dataset: xr.Dataset, name: str, verdict: str) -> None:

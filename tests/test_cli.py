@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, write_campaign
+from small_campaign import SMALL, write_campaign
 
 from bp_distributed.campaign import Campaign
 from bp_distributed.errors import ConfigError

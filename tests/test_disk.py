@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import write_campaign
+from small_campaign import write_campaign
 
 from bp_distributed import driver as driver_module
 from bp_distributed import durable

@@ -69,7 +69,7 @@ def test_results_carry_names_units_and_provenance(campaign):
 
 def test_the_same_campaign_elsewhere_gives_the_same_bytes(campaign, tmp_path):
     """I7: nothing of time, host or path enters a result."""
-    from conftest import write_campaign
+    from small_campaign import write_campaign
 
     campaign.run(workers=0)
     other = write_campaign(tmp_path / "ein anderer Ordner ü")

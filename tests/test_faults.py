@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import write_campaign
+from small_campaign import write_campaign
 
 from bp_distributed.commit import committed
 from bp_distributed.store import State

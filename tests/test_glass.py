@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHARED, write_campaign
+from small_campaign import SHARED, write_campaign
 
 from bp_distributed.driver import Ending
 from bp_distributed.physics.spectrum import histogram

@@ -22,7 +22,7 @@ from rich.text import Text
 from bp_distributed import durable
 from bp_distributed.campaign import CONFIG_NAME, Campaign
 from bp_distributed.cli import UNFINISHED, WITH_QUARANTINE
-from bp_distributed.errors import ConfigError
+from bp_distributed.errors import CampaignError, ConfigError
 from bp_distributed.plan import Plan
 from bp_distributed.presets import preset_text
 from bp_distributed.status import StageRow, Status, campaign_status
@@ -514,9 +514,12 @@ def run_demo(folder: Path, workers: int | None) -> int:
     if code == UNFINISHED:
         return code
     if campaign.products_are_current():
-        console.print(f"report: {campaign.report_path}  (up to date)")
+        console.print(f"report: {campaign.report_path} (up to date)", soft_wrap=True)
         return code
     gather_with_display(campaign)
-    train_with_display(campaign)
-    console.print(f"report: {campaign.report()}")
+    try:
+        train_with_display(campaign)
+    except CampaignError as error:  # too few samples survived: the report still shows everything else
+        console.print(f"[yellow]note[/yellow]: nothing was learned: {error}")
+    console.print(f"report: {campaign.report()}", soft_wrap=True)
     return code

@@ -7,6 +7,7 @@ is the driver's business.  Run it in a plain loop when one sample misbehaves.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import functools
 import json
@@ -241,7 +242,9 @@ def tail(folder: Path) -> str:
 @functools.cache
 def _reader() -> Reader:
     """One guarded reader per worker process; it ends with the process."""
-    return Reader()
+    reader = Reader()
+    atexit.register(reader.close)
+    return reader
 
 
 def _write_result(job: Job, attempt: Attempt, verdict: Mapping[str, Any]) -> Path:

@@ -44,6 +44,7 @@ def main(names: list[str]) -> int:
         return 2
     RESULTS.mkdir(exist_ok=True)
     table = Table("row", "ours", "peer", "unit", "ratio", "seconds")
+    table.columns[0].no_wrap = True
     for name in names or rows():
         facts, started = machine(), time.monotonic()
         console.print(f"running {name} ...")

@@ -37,6 +37,8 @@ class Running:
     """One task at work."""
 
     task: str
+    name: str
+    """Stage and label, as people know it."""
     host: str
     seconds: float
     fraction: float | None
@@ -125,7 +127,7 @@ def campaign_status(
         name=store.record["config"]["name"],
         root=str(store.root),
         rows=list(rows.values()),
-        running=_running(states),
+        running=_running(store, states),
         causes=dict(_causes(states)),
         driver=f"{driver['user']} on {driver['host']}, pid {driver['pid']}" if driver else "",
         eta_s=left * HOUR_S / slots if left else None,
@@ -147,7 +149,7 @@ def _fraction(attempt: Attempt | None) -> float:
     return min(1.0, max(0.0, float(progress["done"]) / float(progress["total"])))
 
 
-def _running(states: Mapping[str, TaskState]) -> list[Running]:
+def _running(store: Store, states: Mapping[str, TaskState]) -> list[Running]:
     found = []
     for key, state in states.items():
         if state.running is None:
@@ -155,7 +157,9 @@ def _running(states: Mapping[str, TaskState]) -> list[Running]:
         claim, progress = state.running.claim or {}, state.running.progress or {}
         fraction = _fraction(state.running) if progress else None
         elapsed = time.time() - float(claim.get("opened", time.time()))
-        found.append(Running(key, str(claim.get("host", "")), elapsed, fraction, str(progress.get("note", ""))))
+        task = store.plan.task(key)
+        name = f"{task.stage} {store.plan.label(task.owner)}"
+        found.append(Running(key, name, str(claim.get("host", "")), elapsed, fraction, str(progress.get("note", ""))))
     return found
 
 

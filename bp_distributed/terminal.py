@@ -272,7 +272,7 @@ def _orderly_stop(view: _View) -> Iterator[None]:
 def one_line(status: Status) -> str:
     """Return the status as one line for logs."""
     running = ", ".join(
-        f"{running.task[:16]} {running.fraction:.0%}" if running.fraction is not None else running.task[:16]
+        f"{running.name} {running.fraction:.0%}" if running.fraction is not None else running.name
         for running in status.running
     )
     eta = f", about {duration(status.eta_s)} left" if status.eta_s else ""
@@ -292,15 +292,14 @@ def status_view(status: Status) -> RenderableType:
         running = Table("running", "host", "for", "at", "doing", box=None, padding=(0, 1))
         for task in status.running[:12]:
             at = f"{task.fraction:.0%}" if task.fraction is not None else ""
-            running.add_row(task.task[:24], task.host, duration(task.seconds), at, task.note)
+            running.add_row(task.name, task.host, duration(task.seconds), at, task.note)
         lines.append(running)
     if status.causes:
         causes = ", ".join(f"{count} × {cause}" for cause, count in status.causes.items())
         lines.append(f"[red]failures[/red]: {causes}")
-    tail = f"driver: {status.driver}" if status.driver else "no driver at work"
     if not status.finished:
-        tail += f"  ·  about {duration(status.eta_s)} left"
-    lines.append(f"[dim]{tail}[/dim]")
+        driver = f"driver: {status.driver}" if status.driver else "no driver at work; 'bpd run' continues"
+        lines.append(f"[dim]{driver}  ·  about {duration(status.eta_s)} left[/dim]")
     return Group(*lines)
 
 

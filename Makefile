@@ -43,8 +43,10 @@ check: $(DEV)  ## lint, format and types
 bench: $(DEV)  ## benchmarks as ratios against a peer; ROWS="name name" picks
 	$(BIN)/python -m benchmarks $(ROWS)
 
-docs: $(DEV)  ## API and command-line reference as HTML in build/docs
-	$(BIN)/python -m pdoc --docformat numpy --output-directory build/docs bp_distributed
+MODULES := $(subst /,.,$(patsubst %.py,%,$(wildcard bp_distributed/[a-z]*.py bp_distributed/physics/[a-z]*.py)))
+docs: $(DEV)  ## API reference as HTML and command reference as Markdown, in build/docs
+	$(BIN)/python -m pdoc --docformat numpy --output-directory build/docs $(MODULES)
+	$(BIN)/python -m typer bp_distributed.cli utils docs --name bpd --output build/docs/bpd.md
 	@echo "open build/docs/index.html"
 
 lock:  ## write the lock files again from pyproject.toml (needs uv)

@@ -127,14 +127,13 @@ class Campaign:
             If the configuration differs from the one in force and ``amend`` is false.
         """
         config = self.config
-        plan = make_plan(config, self.root, allow_huge=allow_huge)
         resolved = config.model_dump(mode="json")
         if Store.exists(self.root) and not amend:
-            in_force = _record_in_force(self.root)
-            if in_force is not None and in_force["config"] != resolved:
-                raise ConfigError(str(self.config_path), "", _difference(in_force["config"], resolved))
-            if in_force is not None and in_force["plan_sha256"] == plan.sha256:
-                return self.store
+            store = self.store  # inputs are in the folder: the originals may be gone by now
+            if store.record["config"] != resolved:
+                raise ConfigError(str(self.config_path), "", _difference(store.record["config"], resolved))
+            return store
+        plan = make_plan(config, self.root, allow_huge=allow_huge)
         if plan.tasks:  # LAMMPS itself must accept the potential before anything is written
             run_step("dry_run", {"elements": list(plan.potential.elements)}, plan.potential.path)
         return Store.create(self.root, plan, resolved, input_files(config, self.root), versions())
@@ -408,12 +407,17 @@ class Campaign:
             versions=store.record["versions"],
             potential_label=store.plan.potential.label,
             potential_sha256=store.plan.potential.sha256,
-            warnings=list(make_plan(self.config, self.root, allow_huge=True).warnings)
-            if self.config_path.exists()
-            else [],
+            warnings=self._warnings(),
             config_text=yaml.safe_dump(store.record["config"], sort_keys=False, allow_unicode=True),
             campaign_uuid=store.identity["uuid"],
         )
+
+    def _warnings(self) -> list[str]:
+        """Return the plan's advice, as far as the configuration and its inputs are still there to give it."""
+        try:
+            return list(self.plan(allow_huge=True).warnings)
+        except CampaignError:
+            return []
 
     def _is_current(self, path: Path) -> bool:
         """Tell whether a product is newer than every committed result it was made from."""
@@ -503,13 +507,6 @@ def run_step(step: str, request: dict[str, Any], potential: Path, deadline_s: fl
 def _room(store: Store) -> float:
     """Return the free space, in bytes, below which no work should start: twice the largest result."""
     return 2 * max((task_bytes(store.plan, task) for task in store.plan.tasks), default=0.0)
-
-
-def _record_in_force(root: Path) -> dict[str, Any] | None:
-    try:
-        return Store(root).record
-    except StoreError:
-        return None
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -86,8 +86,8 @@ class Store:
 
     @classmethod
     def exists(cls, root: Path) -> bool:
-        """Tell whether a campaign was planned in this folder."""
-        return (root / "campaign.json").is_file()
+        """Tell whether a campaign was planned in this folder, soundly or not."""
+        return (root / "campaign.json").is_file() and _newest_record(root)[0] > 0
 
     # ---- the plan ---------------------------------------------------------------------------------------------
 
@@ -121,11 +121,11 @@ class Store:
             _keep_input(root, path)
         identity = {"schema": SCHEMA, "uuid": uuid.uuid4().hex, "created": time.time(), "versions": versions}
         durable.publish(root / "campaign.json", durable.sealed_json(identity))
-        durable.publish(root / "plan" / f"plan-{plan.sha256}.jsonl", plan.to_jsonl().encode())
+        _publish_plan(root / "plan" / f"plan-{plan.sha256}.jsonl", plan.to_jsonl().encode())
         record = {"config": config, "plan_sha256": plan.sha256, "created": time.time(), "versions": versions}
-        newest = _newest_record(root)
-        if newest is None or newest[1]["plan_sha256"] != plan.sha256 or newest[1]["config"] != config:
-            number = (newest[0] if newest else 0) + 1
+        number, newest = _newest_record(root)
+        if newest is None or newest["plan_sha256"] != plan.sha256 or newest["config"] != config:
+            number += 1
             if not durable.publish(root / "plan" / f"{number:04d}.json", durable.sealed_json(record)):
                 raise StoreError(str(root / "plan"), "another process changes the plan at this moment; try again")
         return cls(root)
@@ -282,21 +282,27 @@ def _identity(root: Path) -> dict[str, Any]:
     return identity
 
 
-def _newest_record(root: Path) -> tuple[int, dict[str, Any]] | None:
+def _newest_record(root: Path) -> tuple[int, dict[str, Any] | None]:
+    """Return number and content of the newest configuration; the content is None if it is absent or damaged."""
     path = max((root / "plan").glob("[0-9]*.json"), default=None)
-    if path is None:
-        return None
-    record = durable.read_sealed(path)
-    if record is None:
-        raise StoreError(str(path), "is torn or was edited; 'bpd amend' records a changed configuration instead")
-    return int(path.stem), record
+    return (int(path.stem), durable.read_sealed(path)) if path else (0, None)
+
+
+def _publish_plan(path: Path, data: bytes) -> None:
+    """Write a plan; a damaged file of its name is set aside first."""
+    if path.exists() and path.read_bytes() != data:
+        path.rename(path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:8]}"))
+    durable.publish(path, data)
 
 
 def _plan_in_force(root: Path) -> tuple[dict[str, Any], Plan]:
-    newest = _newest_record(root)
-    if newest is None:
-        raise StoreError(str(root), "holds no plan yet; run 'bpd plan'")
-    record = newest[1]
+    number, record = _newest_record(root)
+    if number == 0:
+        raise StoreError(str(root), "holds no plan yet; run 'bpd run'")
+    if record is None:
+        raise StoreError(
+            str(root / "plan" / f"{number:04d}.json"), "is torn or was edited; 'bpd amend' writes it again"
+        )
     path = root / "plan" / f"plan-{record['plan_sha256']}.jsonl"
     try:
         plan = Plan.from_jsonl(path.read_text(encoding="utf-8"))

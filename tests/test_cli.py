@@ -125,6 +125,21 @@ def test_b15_a_plan_that_was_edited_is_refused(campaign):
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]) + lines[-1][: len(lines[-1]) // 2])
     refused(bpd("status", campaign.root), "bpd amend")
+    refused(bpd("run", campaign.root), "bpd amend")
+    assert bpd("amend", campaign.root).returncode == 0
+    assert bpd("status", campaign.root).returncode == 0
+
+
+def test_a_campaign_goes_on_when_its_inputs_are_gone(tmp_path, toy_steps):
+    import shutil
+
+    from bp_distributed.config import default_potential
+
+    shutil.copyfile(default_potential(), tmp_path / "mine.eam.fs")
+    campaign = write_campaign(tmp_path / "c", SMALL.replace("default", "../mine.eam.fs"))
+    campaign.start()
+    (tmp_path / "mine.eam.fs").unlink()
+    assert campaign.run(workers=0) == "finished"
 
 
 def test_b18_a_store_of_a_newer_version_is_refused(campaign):

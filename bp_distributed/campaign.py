@@ -521,19 +521,22 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
 
 def status_html(status: Status) -> str:
     """Return the status as an HTML table for a notebook."""
-    heads = ["stage", *(state.value for state in State), "core-h used", "core-h left"]
-    cells = "".join(f"<th>{head}</th>" for head in heads)
+    heads = "".join(
+        f"<th style='text-align:left'>{head}</th>" for head in ("stage", "", "ended", "states", "core-h", "left")
+    )
     rows = ""
     for row in status.rows:
-        values = [row.stage, *(str(row.counts[state.value]) for state in State)]
-        values += [f"{row.core_hours_used:.2f}", f"{row.core_hours_remaining:.2f}"]
-        rows += "<tr>" + "".join(f"<td>{html.escape(value)}</td>" for value in values) + "</tr>"
-    causes = ", ".join(f"{count} × {html.escape(cause)}" for cause, count in status.causes.items())
-    driver = f"driven by {html.escape(status.driver)}" if status.driver else "no driver at work"
-    done = f"{status.ended} of {status.tasks} tasks ended"
-    eta = f", about {status.eta_s / 60:.0f} min left" if status.eta_s else ""
+        states = ", ".join(f"{count} {name}" for name, count in row.counts.items() if count)
+        bar = f"<progress max={max(row.tasks, 1)} value={row.ended}></progress>"
+        hours = (f"{row.core_hours_used:.2f}", f"{row.core_hours_remaining:.2f}")
+        cells = (html.escape(row.stage), bar, f"{row.ended}/{row.tasks}", html.escape(states), *hours)
+        rows += "<tr>" + "".join(f"<td style='text-align:left'>{cell}</td>" for cell in cells) + "</tr>"
+    notes = [f"{count} × {html.escape(cause)}" for cause, count in status.causes.items()]
+    if not status.finished:
+        notes.append(f"driven by {html.escape(status.driver)}" if status.driver else "no driver at work")
+        notes.append(f"about {status.eta_s / 60:.0f} min left" if status.eta_s else "")
     return (
-        f"<b>{html.escape(status.name)}</b> — {done}{eta}; {driver}<br><code>{html.escape(status.root)}</code>"
-        f"<table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>"
-        + (f"failures: {causes}" if causes else "")
+        f"<b>{html.escape(status.name)}</b>: {status.ended} of {status.tasks} tasks ended"
+        f"<br><code>{html.escape(status.root)}</code>"
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{'; '.join(filter(None, notes))}"
     )

@@ -75,7 +75,7 @@ class DriverLock:
             mine = {
                 **myself(),
                 "uid": os.getuid(),
-                "user": getpass.getuser(),
+                "user": _user(),
                 "epoch": self.epoch,
                 "uuid": uuid.uuid4().hex,
             }
@@ -93,7 +93,8 @@ class DriverLock:
             self._thread.join()
         (self._root / "lock" / f"released-{self.epoch}").touch(mode=0o600)
         for path in (self._root / "lock").iterdir():  # history of epochs lies in the journal
-            if path.name.split(".")[0].split("-")[-1] not in {str(self.epoch), str(self.epoch + 1)}:
+            number = path.name.split(".")[0].split("-")[-1]
+            if number.isdigit() and int(number) < self.epoch:
                 path.unlink(missing_ok=True)
 
     def check(self) -> None:
@@ -128,6 +129,13 @@ class DriverLock:
             count += 1
             if self._over.wait(BEAT_S):
                 return
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without an entry for this user
+        return f"uid {os.getuid()}"
 
 
 def _content(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 """The commit protocol under kills, power loss and bit rot (reliability.md F01, F02, F03, F23, F24)."""
 
 import errno
+import itertools
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from bp_distributed.errors import DamagedResultError, StoreError
 DATA = bytes(range(256)) * 400  # 100 kB, the size the design measured
 CALLS = ("open", "write", "fsync", "rename", "link", "unlink", "close", "fchmod", "fstat", "stat", "read")
 KILLS_AT_RANDOM = 1000  # the figure of F01
+FLUSHES = 5  # the data, the intent, the directory, the marker, the directory again
 
 
 def prepare(root: Path, number: int = 1, data: bytes = DATA) -> tuple[Path, Path]:
@@ -224,28 +226,31 @@ def test_self_test_names_the_step_that_fails(tmp_path):
 
 @pytest.mark.fault
 def test_f22_an_input_output_error_at_any_flush_commits_nothing_unflushed(tmp_path, monkeypatch):
-    real, outcomes = os.fsync, []
-    for fatal in range(1, 20):
-        folder, result = prepare(tmp_path / str(fatal))
-        flushed = [0]
+    """Every one of the flushes fails 20 times: 100 of 100 refused, and whatever is committed is whole."""
+    real, refused = os.fsync, 0
+    for number in range(20 * FLUSHES):
+        fatal = number % FLUSHES + 1
+        folder, result = prepare(tmp_path / str(number))
+        count = itertools.count(1)
 
-        def fsync(descriptor, flushed=flushed, fatal=fatal):
-            flushed[0] += 1
-            if flushed[0] == fatal:
+        def fsync(descriptor, count=count, fatal=fatal):
+            if next(count) == fatal:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             real(descriptor)
 
-        monkeypatch.setattr(os, "fsync", fsync)
-        try:
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="Input/output error"):
+            patch.setattr(os, "fsync", fsync)
             commit(folder, result, Marker.DONE, {})
-        except OSError as error:
-            assert error.errno == errno.EIO  # noqa: PT017 - whether it raises is part of what is counted
-            outcomes.append("refused")
-            # Only the very last flush, of the directory after the marker was linked, may fail with the marker in place.
-            assert committed(folder) is None or fatal == 5
-        else:
-            outcomes.append("committed")
-        check_whole(folder)
-        monkeypatch.setattr(os, "fsync", real)
-    assert outcomes.count("refused") == 5
-    assert outcomes[5:] == ["committed"] * 14
+        refused += 1
+        # Only the last flush, of the directory after the marker was linked, can fail with the marker in place.
+        assert check_whole(folder) is (fatal == FLUSHES)
+    assert refused == 100
+
+
+def test_a_commit_makes_as_many_flushes_as_the_test_above_fails(tmp_path, monkeypatch):
+    calls = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append(1), real(descriptor)))
+    folder, result = prepare(tmp_path)
+    commit(folder, result, Marker.DONE, {})
+    assert len(calls) == FLUSHES

@@ -238,9 +238,10 @@ def test_f22_an_input_output_error_at_any_flush_commits_nothing_unflushed(tmp_pa
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             real(descriptor)
 
-        with monkeypatch.context() as patch, pytest.raises(OSError, match="Input/output error"):
+        with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fsync)
-            commit(folder, result, Marker.DONE, {})
+            with pytest.raises(OSError, match="Input/output error"):
+                commit(folder, result, Marker.DONE, {})
         refused += 1
         # Only the last flush, of the directory after the marker was linked, can fail with the marker in place.
         assert check_whole(folder) is (fatal == FLUSHES)
@@ -250,7 +251,7 @@ def test_f22_an_input_output_error_at_any_flush_commits_nothing_unflushed(tmp_pa
 def test_a_commit_makes_as_many_flushes_as_the_test_above_fails(tmp_path, monkeypatch):
     calls = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append(1), real(descriptor)))
     folder, result = prepare(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append(1), real(descriptor)))
     commit(folder, result, Marker.DONE, {})
     assert len(calls) == FLUSHES

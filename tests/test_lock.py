@@ -110,4 +110,21 @@ def test_s21_a_foreign_or_absurd_lock_file_does_not_crash(tmp_path):
 
 def test_a_reused_pid_is_not_the_same_process():
     assert is_alive(myself()) is True
-    assert is_alive({**myself(), "started": 1.0}) is False
+    assert is_alive({**myself(), "start": 1.0}) is False
+    assert is_alive({"pid": 1}) is None, "a record without a boot is another host's"
+
+
+def test_a_process_seen_from_another_is_the_same_one():
+    """The start must not depend on who reads it, nor on when the boot time was estimated."""
+    code = f"from bp_distributed.process_identity import is_alive; print(is_alive({myself()!r}))"
+    for _ in range(5):
+        assert (
+            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"
+        )
+
+
+def test_a_zombie_is_dead():
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert is_alive({**myself(), "pid": process.pid, "start": 0.0}) is False
+    process.wait()

@@ -240,8 +240,8 @@ class Campaign:
                 set_aside.append(task.key)
         return set_aside
 
-    def retry(self, samples: Iterable[str] = (), *, cause: str | None = None, quarantined: bool = True) -> list[str]:
-        """Forgive failures, so that the next ``run`` tries again; the evidence is kept.
+    def retry(self, samples: Iterable[str] = (), *, cause: str | None = None) -> list[str]:
+        """Forgive failures and lift quarantines, so that the next ``run`` tries again; the evidence is kept.
 
         Parameters
         ----------
@@ -249,8 +249,6 @@ class Campaign:
             Only these samples (ids, their beginnings, or labels); all by default.
         cause : str, optional
             Only tasks whose last failure had this cause.
-        quarantined : bool
-            Also lift quarantines.
 
         Returns
         -------
@@ -264,9 +262,7 @@ class Campaign:
             if wanted is not None and task.key not in wanted:
                 continue
             state = store.state(task)
-            if state.state not in {State.FAILED, State.QUARANTINED} or (
-                state.state is State.QUARANTINED and not quarantined
-            ):
+            if state.state not in {State.FAILED, State.QUARANTINED}:
                 continue
             if cause and (not state.failures or state.failures[-1]["cause"] != cause):
                 continue

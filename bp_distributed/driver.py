@@ -11,7 +11,7 @@ import heapq
 import random
 import shutil
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -96,7 +96,7 @@ class Driver:
     _dependents: dict[str, list[str]] = field(default_factory=dict)
     _recent: deque[Report] = field(default_factory=lambda: deque(maxlen=CONFIG_ERRORS_THAT_STOP))
     _full: deque[float] = field(default_factory=lambda: deque(maxlen=DISK_FULL_LIMIT))
-    _ended: Counter[str] = field(default_factory=Counter)
+    _ended: int = 0
 
     def conduct(self) -> Ending:
         """Run until every task is terminal, a stop is requested, or going on makes no sense."""
@@ -197,7 +197,7 @@ class Driver:
             "end_of_attempt", task=report.key, status=report.status, cause=report.cause, seconds=report.seconds
         )
         self._recent.append(report)
-        self._ended[report.status] += 1
+        self._ended += 1
         if report.cause == "disk_full":
             self._full.append(time.monotonic())
         state = self.states[task.key] = folder_state(self.store.folder(task))
@@ -219,7 +219,7 @@ class Driver:
     def _hopeless(self) -> Ending | None:
         """Tell whether going on would only burn attempts."""
         errors = {report.message for report in self._recent if report.failure_class == FailureClass.CONFIGURATION}
-        full_house = sum(self._ended.values()) == len(self._recent) == CONFIG_ERRORS_THAT_STOP
+        full_house = self._ended == len(self._recent) == CONFIG_ERRORS_THAT_STOP
         if len(errors) == 1 and full_house and all(r.failure_class == FailureClass.CONFIGURATION for r in self._recent):
             self.message = f"the first {CONFIG_ERRORS_THAT_STOP} attempts all failed alike: {errors.pop()}"
             return Ending.CONFIGURATION

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bp_distributed.attempt import Attempt, attempts_of
+from bp_distributed.attempt import Attempt
 from bp_distributed.lock import live_owner
 from bp_distributed.store import HAS_RESULT, TERMINAL, State, Store, TaskState
 
@@ -226,9 +226,3 @@ def _verdict(manifest: dict[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def last_attempt(store: Store, key: str) -> Attempt | None:
-    """Return the newest attempt of a task, or None."""
-    attempts = attempts_of(store.folder(store.plan.task(key)))
-    return attempts[-1] if attempts else None

@@ -20,13 +20,7 @@ GPA_PER_BAR = 1e-4
 G_CM3_PER_AMU_A3 = 1.66053906660
 """g/cm³ per amu/Å³."""
 
-KM_S_PER_SQRT_GPA_CM3_G = 1.0
-"""km/s per sqrt(GPa/(g/cm³))."""
-
 ANGSTROM_PER_PS_PER_KM_S = 10.0
-
-KELVIN_PER_RAD_PS = 7.638232577
-"""K per rad/ps through ħω = k_B T."""
 
 MASS_AMU = {
     "Al": 26.9815, "Fe": 55.847, "Ni": 58.6934, "Cu": 63.546, "Zr": 91.224, "P": 30.9738, "H": 1.008, "Ag": 107.8682,

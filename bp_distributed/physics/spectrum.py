@@ -178,27 +178,6 @@ def paper_label(frequency_k: NDArray[np.float64], settings: Settings) -> Label:
     return Label(float(spectrum.reduced_w[peak]), error, float(spectrum.omega_w[peak]), (0.0, top))
 
 
-def kernel_estimate(
-    frequency_k: NDArray[np.float64], omega_w: NDArray[np.float64], width: float
-) -> NDArray[np.float64]:
-    """Return the kernel estimate of g/ω² in ps³.
-
-    Parameters
-    ----------
-    frequency_k : ndarray, shape=(n_modes,), rad/ps
-        All modes but the translations.
-    omega_w : ndarray, shape=(n_points,), rad/ps
-        Where to estimate.
-    width : float, rad/ps
-        Standard deviation of the Gaussian.
-
-    Returns
-    -------
-    ndarray, shape=(n_points,), ps³
-    """
-    return np.asarray(_kernel(frequency_k, omega_w, width).sum(axis=0) / len(frequency_k))
-
-
 def _kernel(frequency_k: NDArray[np.float64], omega_w: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     distance_kw = (omega_w - frequency_k[:, None]) / width
     norm = width * np.sqrt(2.0 * np.pi)

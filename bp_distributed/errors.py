@@ -29,6 +29,7 @@ class Reason(StrEnum):
     ATOMS_LOST = "atoms_lost"
     NOT_FINITE = "not_finite"
     LAMMPS_ERROR = "lammps_error"
+    SOLVER_FAILED = "eigen_solver_failed"
 
 
 class CampaignError(Exception):

@@ -1,33 +1,40 @@
 # SPDX-License-Identifier: BSD-3-Clause
-r"""Normal modes of the mass-weighted Hessian through dense LAPACK.
+r"""Normal modes of the mass-weighted Hessian, by the solver that suits, with proof that none is missing.
 
-Translations t are treated exactly: D is projected on their complement and s t tᵀ is added with s above the
-spectrum, so they become the three largest eigenvalues and are dropped by position, not by a threshold.
-
-Where only low vectors are wanted, D is made tridiagonal once; all eigenvalues come from the tridiagonal
-matrix, and only the low vectors are transformed back.
+Two solvers stand behind ``normal_modes``: ``lapack`` finds all modes of a dense matrix, ``chebyshev`` the low ones
+with products alone.  Both project translations out exactly, and both are judged alike: by residuals, by
+orthogonality, and by what certifies the list to be complete.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
-from scipy.sparse.linalg import LinearOperator, eigsh
 
 from bp_distributed.errors import Reason, ScienceError
+from bp_distributed.physics.certificate import nothing_below
+from bp_distributed.physics.chebyshev import spectral_bound
+from bp_distributed.physics.dense import dense_modes
+from bp_distributed.physics.filtered import MISTAKE, LowModes, filtered_modes
 from bp_distributed.physics.hessian import FactoredHessian
 from bp_distributed.units import OMEGA_PER_SQRT_EIGENVALUE
+
+SOLVERS = ("lapack", "chebyshev")
+CERTIFICATES = ("cholesky", "search")
 
 ZERO_MODE_TOLERANCE = 1e-6
 """Of the largest eigenvalue: translations must lie below it, every other mode above."""
 
-BACK_PANEL = 1024
-"""Householder reflectors applied at a time; bounds the extra memory."""
+DENSE_SIZE = 3000
+"""Degrees of freedom up to which LAPACK takes seconds, and gives all modes."""
 
-RESIDUAL_BLOCK = 64
+CHOLESKY_SIZE = 20_000
+"""Degrees of freedom up to which the proof by Cholesky takes less than a minute on two cores."""
+
+COLUMNS = 64
 """Vectors checked at a time; bounds the extra memory."""
 
 
@@ -37,26 +44,78 @@ class Modes:
 
     Attributes
     ----------
-    frequency_k : ndarray, shape=(3 n_atoms - 3,), rad/ps
-        All of them, rising.
+    frequency_k : ndarray, shape=(n_known,), rad/ps
+        Rising.  All 3 n_atoms - 3 of them from ``lapack``, those below the cut from ``chebyshev``.
     vectors_kic : ndarray, shape=(n_vectors, n_atoms, 3)
         Unit eigenvectors of the mass-weighted Hessian for the first ``n_vectors`` modes.
+    n_modes : int
+        3 n_atoms - 3.
     residual : float
         Largest ‖D e - λ e‖ / λ_max over the vectors.
+    orthogonality : float
+        Largest deviation of eᵀe' from 0 or 1 over the vectors.
     translation_residual : float
         Largest ‖D t‖ / λ_max over the translations.
+    certified_below : float, rad/ps
+        No mode of a lower frequency is missing; infinity if all are known.
+    certificate : str
+        By what argument.
+    solver, reason : str
+        Which one, and why.
     """
 
     frequency_k: NDArray[np.float64]
     vectors_kic: NDArray[np.float64]
+    n_modes: int
     residual: float
+    orthogonality: float
     translation_residual: float
+    certified_below: float
+    certificate: str
+    solver: str
+    reason: str
+
+
+def choose_solver(size: int, *, all_vectors: bool = False, memory_bytes: float | None = None) -> tuple[str, str]:
+    """Return the solver that suits a system of ``size`` degrees of freedom, and why.
+
+    Parameters
+    ----------
+    size : int
+        3 n_atoms.
+    all_vectors : bool
+        Whether every vector is wanted; only ``lapack`` gives them.
+    memory_bytes : float, optional
+        What the process may use.
+
+    Raises
+    ------
+    ScienceError
+        ``SOLVER_FAILED`` if all vectors are wanted and two dense matrices do not fit.
+    """
+    dense = 2.0 * 8.0 * size**2
+    if all_vectors:
+        if memory_bytes is not None and dense > memory_bytes:
+            have = f"{memory_bytes / 2**30:.1f} GiB of {dense / 2**30:.1f}"
+            raise ScienceError(Reason.SOLVER_FAILED, f"all vectors need two dense matrices, which do not fit: {have}")
+        return "lapack", "all vectors are wanted"
+    if size <= DENSE_SIZE:
+        return "lapack", f"{size} degrees of freedom are few: all modes in seconds"
+    return "chebyshev", f"{size} degrees of freedom, low modes wanted: products cost less than a dense reduction"
 
 
 def normal_modes(
-    hessian: FactoredHessian, masses_i: NDArray[np.float64], omega_cut: float, *, all_vectors: bool = False
+    hessian: FactoredHessian,
+    masses_i: NDArray[np.float64],
+    omega_cut: float,
+    *,
+    all_vectors: bool = False,
+    solver: str = "auto",
+    certificate: str = "auto",
+    memory_bytes: float | None = None,
+    progress: Callable[[str], None] = lambda note: None,  # noqa: ARG005
 ) -> Modes:
-    """Return all frequencies, and the vectors of the modes below ``omega_cut``.
+    """Return the modes below ``omega_cut`` with their vectors, and all other frequencies if they come for free.
 
     Parameters
     ----------
@@ -67,7 +126,16 @@ def normal_modes(
     omega_cut : float, rad/ps
         Vectors are computed below it.
     all_vectors : bool
-        Compute every vector.  Needs memory for two dense matrices.
+        Compute every vector, by ``lapack``.
+    solver : str
+        ``lapack``, ``chebyshev`` or ``auto`` (see ``choose_solver``).
+    certificate : str
+        How ``chebyshev`` proves its list complete: ``cholesky``, by a factorisation that takes n²/2 numbers, or
+        ``search``, by fresh random starts, wrong with probability 1e-9; ``auto`` takes the first for small systems.
+    memory_bytes : float, optional
+        What the process may use; unlimited by default.
+    progress : callable
+        Told now and then.
 
     Returns
     -------
@@ -77,91 +145,63 @@ def normal_modes(
     ------
     ScienceError
         ``UNSTABLE`` if any mode other than a translation has λ < 1e-6 λ_max, or a translation more than that;
-        ``NOT_FINITE`` if the Hessian holds NaN.
+        ``NOT_FINITE`` if the Hessian holds NaN; ``SOLVER_FAILED``, with the cure.
     """
     dynamical = hessian.mass_weighted(masses_i)
-    if not np.isfinite(dynamical.P.data).all() or not np.isfinite(dynamical.J.data).all():
+    if not np.isfinite(dynamical.block_pcc).all() or not np.isfinite(dynamical.gather_qc).all():
         raise ScienceError(Reason.NOT_FINITE, "the Hessian holds numbers that are not finite")
-    translations = _translations(masses_i)
-    largest = _largest_eigenvalue(dynamical)
-    drift = dynamical.matmat(translations)
-    translation_residual = float(np.linalg.norm(drift, axis=0).max() / largest)
-    if translation_residual > ZERO_MODE_TOLERANCE:
-        raise ScienceError(Reason.UNSTABLE, f"translations are no zero modes, |D t| = {translation_residual:.2g} max")
-    matrix = dynamical.dense()
-    _move_translations(matrix, translations, drift, 2.0 * largest)
-    if all_vectors:
-        value_k, vector_xk = linalg.eigh(matrix, overwrite_a=True, check_finite=False, driver="evd")
-        vector_xk = vector_xk[:, :-3]
+    chosen, reason = choose_solver(hessian.size, all_vectors=all_vectors, memory_bytes=memory_bytes)
+    if solver != "auto":
+        chosen, reason = solver, "asked for"
+    progress(f"{hessian.size} degrees of freedom by {chosen}: {reason}")
+    translation_xt = translations(masses_i)
+    top = spectral_bound(dynamical)
+    drift = translation_residual(dynamical, translation_xt, top)
+    cut = (omega_cut / OMEGA_PER_SQRT_EIGENVALUE) ** 2
+    if chosen == "lapack":
+        value_k, vector_xk = dense_modes(dynamical, translation_xt, top, cut, all_vectors=all_vectors)
+        complete_below, statement = float("inf"), "all eigenvalues of the dense matrix"
+        check_minimum(value_k, top)
     else:
-        value_k, vector_xk = _low_vectors(matrix, (omega_cut / OMEGA_PER_SQRT_EIGENVALUE) ** 2)
-    value_k = value_k[:-3]
-    _check_minimum(value_k, largest)
-    residual = _residual(dynamical, value_k, vector_xk) / largest
-    frequency_k = OMEGA_PER_SQRT_EIGENVALUE * np.sqrt(value_k)
-    vectors_kic = np.ascontiguousarray(vector_xk.T).reshape(vector_xk.shape[1], len(masses_i), 3)
-    return Modes(frequency_k, vectors_kic, residual, translation_residual)
+        max_vectors = None if memory_bytes is None else _affordable_vectors(dynamical, memory_bytes)
+        low = filtered_modes(dynamical, translation_xt, top, cut, max_vectors=max_vectors, progress=progress)
+        check_minimum(low.value_k, top)
+        if certificate == "auto":
+            certificate = "cholesky" if hessian.size <= CHOLESKY_SIZE else "search"
+        complete_below, statement = _certified(dynamical, translation_xt, low, cut, certificate, progress)
+        n_low = int(np.searchsorted(low.value_k, cut))
+        value_k, vector_xk = low.value_k[:n_low], low.vector_xk[:, :n_low]
+    progress("residuals")
+    return Modes(
+        frequency_k=OMEGA_PER_SQRT_EIGENVALUE * np.sqrt(value_k),
+        vectors_kic=np.ascontiguousarray(vector_xk.T).reshape(vector_xk.shape[1], len(masses_i), 3),
+        n_modes=hessian.size - 3,
+        residual=_residual(dynamical, value_k, vector_xk) / top,
+        orthogonality=_orthogonality(vector_xk),
+        translation_residual=drift,
+        certified_below=OMEGA_PER_SQRT_EIGENVALUE * float(np.sqrt(complete_below)),
+        certificate=statement,
+        solver=chosen,
+        reason=reason,
+    )
 
 
-def _translations(masses_i: NDArray[np.float64]) -> NDArray[np.float64]:
+def translations(masses_i: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the three mass-weighted translations, orthonormal, shape=(3 n_atoms, 3)."""
     root_i = np.sqrt(masses_i / masses_i.sum())
     return np.kron(root_i[:, None], np.eye(3))
 
 
-def _largest_eigenvalue(dynamical: FactoredHessian) -> float:
-    operator = LinearOperator((dynamical.size,) * 2, matvec=dynamical.matvec, dtype=np.float64)
-    start = np.random.default_rng(0).normal(size=dynamical.size)
-    return float(eigsh(operator, k=1, which="LA", tol=1e-3, v0=start, return_eigenvectors=False)[0])
+def translation_residual(dynamical: FactoredHessian, translation_xt: NDArray[np.float64], top: float) -> float:
+    """Return the largest ‖D t‖ / λ_max; raise ``UNSTABLE`` if translations are no zero modes."""
+    residual = float(np.linalg.norm(dynamical.matmat(translation_xt), axis=0).max() / top)
+    if residual > ZERO_MODE_TOLERANCE:
+        raise ScienceError(Reason.UNSTABLE, f"translations are no zero modes, |D t| = {residual:.2g} max")
+    return residual
 
 
-def _move_translations(
-    matrix: NDArray[np.float64], t: NDArray[np.float64], drift: NDArray[np.float64], shift: float
-) -> None:
-    """Replace D by (1 - ttᵀ) D (1 - ttᵀ) + shift ttᵀ in place, as one update of rank 6."""
-    inner = t @ (t.T @ drift) + shift * t
-    left = np.concatenate([drift, t], axis=1)
-    right = np.concatenate([t, drift - inner], axis=1)
-    for begin in range(0, len(matrix), 512):
-        columns = slice(begin, begin + 512)
-        matrix[:, columns] -= left @ right[columns].T
-
-
-def _low_vectors(matrix: NDArray[np.float64], below: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return all eigenvalues of ``matrix`` (destroyed) and the vectors of those under ``below``."""
-    n = len(matrix)
-    work, _ = linalg.lapack.dsytrd_lwork(n, lower=1)
-    reflectors, diagonal, off, tau, _ = linalg.lapack.dsytrd(matrix, lower=1, lwork=int(work), overwrite_a=1)
-    value_k = linalg.eigvalsh_tridiagonal(diagonal, off, check_finite=False, lapack_driver="sterf")
-    n_low = int(np.searchsorted(value_k, below))
-    if n_low == 0:
-        return value_k, np.empty((n, 0))
-    _, small_xk = linalg.eigh_tridiagonal(
-        diagonal, off, select="i", select_range=(0, n_low - 1), check_finite=False, lapack_driver="stemr"
-    )
-    return value_k, _back_transformed(reflectors, tau, small_xk)
-
-
-def _back_transformed(
-    reflectors: NDArray[np.float64], tau: NDArray[np.float64], small_xk: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return Q times the vectors of the tridiagonal matrix; Q is a product of Householder reflectors.
-
-    Below its first row Q looks like the Q of a QR factorisation, so LAPACK's ormqr applies it.  In panels, last
-    first, because one call would need a second copy of the whole matrix.
-    """
-    vector_xk = np.array(small_xk, order="F")
-    for begin in reversed(range(0, len(tau), BACK_PANEL)):
-        end = min(begin + BACK_PANEL, len(tau))
-        panel = np.asfortranarray(reflectors[begin + 1 :, begin:end])
-        rows = np.asfortranarray(vector_xk[begin + 1 :])
-        _, work, _ = linalg.lapack.dormqr("L", "N", panel, tau[begin:end], rows, -1)
-        vector_xk[begin + 1 :], _, _ = linalg.lapack.dormqr(
-            "L", "N", panel, tau[begin:end], rows, int(work[0]), overwrite_c=1
-        )
-    return vector_xk
-
-
-def _check_minimum(value_k: NDArray[np.float64], largest: float) -> None:
+def check_minimum(value_k: NDArray[np.float64], largest: float) -> None:
+    """Raise ``UNSTABLE`` if a mode has no positive stiffness, ``NOT_FINITE`` if an eigenvalue is no number."""
     if not np.isfinite(value_k).all():
         raise ScienceError(Reason.NOT_FINITE, "the spectrum holds numbers that are not finite")
     n_bad = int(np.count_nonzero(value_k < ZERO_MODE_TOLERANCE * largest))
@@ -170,12 +210,58 @@ def _check_minimum(value_k: NDArray[np.float64], largest: float) -> None:
         raise ScienceError(Reason.UNSTABLE, what)
 
 
+def _affordable_vectors(dynamical: FactoredHessian, memory_bytes: float) -> int:
+    """Return how many Krylov vectors fit beside the operator, if as much again is left for their combinations."""
+    left = memory_bytes - 3.0 * dynamical.bytes_per_atom * dynamical.n_atoms
+    return int(left / (2.5 * 8.0 * dynamical.size))
+
+
+def _certified(
+    dynamical: FactoredHessian,
+    translation_xt: NDArray[np.float64],
+    low: LowModes,
+    cut: float,
+    certificate: str,
+    progress: Callable[[str], None],
+) -> tuple[float, str]:
+    """Return below which eigenvalue the list is complete, and by what argument."""
+    if certificate == "search":
+        what = f"a fresh random start found no further mode; one is missing with probability < {MISTAKE:.0e}"
+        return low.complete_below, what
+    # The proof needs room between the eigenvalues below and above its shift: the widest gap near the cut.
+    near = np.concatenate([[cut], low.value_k[(low.value_k > cut) & (low.value_k < low.complete_below)]])
+    widest = int(np.argmax(np.diff(np.append(near, low.complete_below))))
+    shift = float(0.5 * (near[widest] + np.append(near, low.complete_below)[widest + 1]))
+    n_below = int(np.searchsorted(low.value_k, shift))
+    lifted_xk = np.concatenate([translation_xt, low.vector_xk[:, :n_below]], axis=1)
+    proved = nothing_below(
+        dynamical,
+        shift,
+        lifted_xk,
+        2.0 * shift,
+        lambda done, total: progress(f"proof by Cholesky, panel {done} of {total}"),
+    )
+    if not proved:
+        what = f"Cholesky finds more than the {n_below} modes known below {shift:.6g} eV/angstrom2/amu"
+        raise ScienceError(Reason.SOLVER_FAILED, f"{what}: use solver lapack")
+    return shift, f"Cholesky proves that no more than the {n_below} modes found lie below"
+
+
 def _residual(dynamical: FactoredHessian, value_k: NDArray[np.float64], vector_xk: NDArray[np.float64]) -> float:
     worst = 0.0
-    for begin in range(0, vector_xk.shape[1], RESIDUAL_BLOCK):
-        block = vector_xk[:, begin : begin + RESIDUAL_BLOCK]
+    for begin in range(0, vector_xk.shape[1], COLUMNS):
+        block = vector_xk[:, begin : begin + COLUMNS]
         error = dynamical.matmat(block) - value_k[begin : begin + block.shape[1]] * block
         worst = max(worst, float(np.linalg.norm(error, axis=0).max()))
+    return worst
+
+
+def _orthogonality(vector_xk: NDArray[np.float64]) -> float:
+    worst = 0.0
+    for begin in range(0, vector_xk.shape[1], 16 * COLUMNS):
+        overlap = vector_xk[:, begin : begin + 16 * COLUMNS].T @ vector_xk[:, begin:]
+        np.fill_diagonal(overlap, overlap.diagonal() - 1.0)
+        worst = max(worst, float(np.abs(overlap).max()))
     return worst
 
 

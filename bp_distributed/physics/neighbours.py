@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Neighbour lists in any periodic cell, as directed pairs or with each pair once.
+"""Neighbour lists in any periodic cell, as directed pairs or as a table with a row for each atom.
 
 Cells may be triclinic and smaller than twice the cutoff: every image counts, those of the atom itself included.
 """
@@ -34,14 +34,51 @@ class Neighbours:
     dr_nc: NDArray[np.float64]
     r_n: NDArray[np.float64]
 
-    def once(self) -> Neighbours:
-        """Return every pair once: i < j, and one of the two images of an atom that sees itself."""
-        first = self.shift_nc[:, 0]
-        second = self.shift_nc[:, 1]
-        third = self.shift_nc[:, 2]
-        upper = (first > 0) | ((first == 0) & ((second > 0) | ((second == 0) & (third > 0))))
-        keep = (self.i_n < self.j_n) | ((self.i_n == self.j_n) & upper)
-        return Neighbours(self.i_n[keep], self.j_n[keep], self.shift_nc[keep], self.dr_nc[keep], self.r_n[keep])
+
+@dataclass(frozen=True)
+class NeighbourTable:
+    """The neighbours of each atom, row by row; each pair appears in two rows.
+
+    Attributes
+    ----------
+    start_i : ndarray of int64, shape=(n_atoms + 1,)
+        Row i is ``start_i[i]:start_i[i + 1]``.
+    j_m : ndarray of int32, shape=(n_entries,)
+        Neighbour.
+    shift_mc : ndarray of int8, shape=(n_entries, 3)
+        Lattice vectors added to the neighbour.
+    """
+
+    start_i: NDArray[np.int64]
+    j_m: NDArray[np.int32]
+    shift_mc: NDArray[np.int8]
+
+
+def neighbour_table(positions_ic: NDArray[np.float64], cell_cc: NDArray[np.float64], cutoff: float) -> NeighbourTable:
+    """Return the table of all neighbours closer than ``cutoff``.
+
+    Parameters
+    ----------
+    positions_ic : ndarray, shape=(n_atoms, 3), Å
+        Must lie within 60 cells of each other.
+    cell_cc : ndarray, shape=(3, 3), Å
+        Lattice vectors are rows; periodic in all three directions.
+    cutoff : float, Å
+        Pairs at exactly this distance may be left out.
+
+    Returns
+    -------
+    NeighbourTable
+        In an order that depends on the configuration alone.
+    """
+    from vesin import NeighborList  # noqa: PLC0415 - a compiled engine, loaded only where it is used
+
+    from bp_distributed.physics.kernels import rows_of  # noqa: PLC0415 - likewise
+
+    # One thread: it takes 0.08 s for 19 652 atoms, and with more the order of pairs would be theirs.
+    finder = NeighborList(cutoff=cutoff, full_list=False, n_threads=1)
+    pairs = finder.compute(positions_ic, cell_cc, periodic=True, quantities="ijS")
+    return NeighbourTable(*rows_of(*pairs, len(positions_ic)))
 
 
 def neighbours(positions_ic: NDArray[np.float64], cell_cc: NDArray[np.float64], cutoff: float) -> Neighbours:

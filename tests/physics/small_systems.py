@@ -34,6 +34,13 @@ def wheel_potential(name: str) -> Path:
     return path
 
 
+def fcc(edge, cells, elements=("Cu",)):
+    corner = np.stack(np.meshgrid(*[np.arange(cells)] * 3, indexing="ij"), -1).reshape(-1, 1, 3)
+    sites = corner + np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+    positions_ic = edge * sites.reshape(-1, 3)
+    return Configuration(positions_ic, edge * cells * np.eye(3), np.zeros(len(positions_ic), dtype=int), elements)
+
+
 def random_start(n_atoms, elements, edge, seed, tilt=((0, 0, 0), (0, 0, 0), (0, 0, 0))):
     """Random atoms no nearer than 1.9 Å, like a frozen gas; only a start for a minimiser."""
     rng = np.random.default_rng(seed)

@@ -3,10 +3,9 @@
 
 import numpy as np
 import pytest
-from small_systems import shared_file
+from small_systems import fcc, shared_file
 
 from bp_distributed.errors import Reason, ScienceError
-from bp_distributed.physics.configuration import Configuration
 from bp_distributed.physics.eam import evaluate
 from bp_distributed.physics.elastic import continuum, elastic_moduli, solve
 from bp_distributed.physics.hessian import factored_hessian
@@ -14,13 +13,6 @@ from bp_distributed.physics.potential import read_potential
 
 KNOTS = 2e-3  # relative; φ'' jumps at the knots of the table
 A0 = 3.63909  # Å, fcc Cu of the 2019 file
-
-
-def fcc(edge, cells, elements=("Cu",)):
-    corner = np.stack(np.meshgrid(*[np.arange(cells)] * 3, indexing="ij"), -1).reshape(-1, 1, 3)
-    sites = corner + np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
-    positions_ic = edge * sites.reshape(-1, 3)
-    return Configuration(positions_ic, edge * cells * np.eye(3), np.zeros(len(positions_ic), dtype=int), elements)
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,54 @@ def test_symmetry_row_sums_and_factors(name, elements):
     np.testing.assert_allclose(hessian.diagonal(), np.diag(dense), atol=ROUNDING * scale)
 
 
+@pytest.mark.parametrize("n_vectors", [1, 7, 8, 31, 32, 40, 64, 75])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-13), (np.float32, 2e-6)])
+def test_products_of_any_width_and_type(tiny_glass, cuzr, n_vectors, dtype, tolerance):
+    hessian = factored_hessian(tiny_glass, cuzr)
+    dense, rng = hessian.dense(), np.random.default_rng(n_vectors)
+    u, before = rng.normal(size=(2, hessian.size, n_vectors)).astype(dtype)
+    expected = 0.3 * dense @ u - 2.0 * u + 1.5 * before
+    narrow = hessian.astype(dtype)
+    found = narrow.apply(u, scale=0.3, shift=-2.0, previous=before, previous_scale=1.5)
+    assert found.dtype == dtype
+    assert largest_difference(found, expected) < tolerance
+    assert largest_difference(narrow.matmat(u), dense @ u) < tolerance
+    narrow.apply(u, before, scale=0.3, shift=-2.0, previous=before, previous_scale=1.5)  # in place
+    np.testing.assert_array_equal(before, found)
+
+
+def test_products_do_not_depend_on_the_number_of_threads(small_glass, cuzr):
+    numba = pytest.importorskip("numba")
+    u = np.random.default_rng(0).normal(size=(3 * small_glass.n_atoms, 32))
+    threads = numba.get_num_threads()
+    several = factored_hessian(small_glass, cuzr).matmat(u)
+    numba.set_num_threads(1)
+    one = factored_hessian(small_glass, cuzr).matmat(u)
+    numba.set_num_threads(threads)
+    np.testing.assert_array_equal(one, several)
+
+
+@pytest.mark.parametrize("name", ["NiAlH_jea.eam.fs", "CuZr_mm.eam.fs"])
+def test_assembled_dense_and_rows_are_one_matrix(name):
+    elements = ("Ni", "Al") if name.startswith("Ni") else ("Cu", "Zr")
+    sample = random_start(30, elements, 6.9, seed=3, tilt=TILT)  # several images of each pair
+    hessian = factored_hessian(sample, read_potential(wheel_potential(name), elements))
+    dense = hessian.matmat(np.eye(90))
+    assert largest_difference(hessian.dense(), dense) < ROUNDING
+    assert largest_difference(hessian.assembled().toarray(), dense) < ROUNDING
+    assert largest_difference(hessian.dense_rows(7, 20), dense[21:60]) < ROUNDING
+
+
+def test_dynamical_matrix_made_at_once(tiny_glass, cuzr):
+    masses_i = cuzr.masses_e[tiny_glass.species_i]
+    at_once = factored_hessian(tiny_glass, cuzr, masses_i=masses_i)
+    weighted = factored_hessian(tiny_glass, cuzr).mass_weighted(masses_i)
+    assert largest_difference(at_once.dense(), weighted.dense()) < ROUNDING
+    light = factored_hessian(tiny_glass, cuzr, masses_i=masses_i, dtype=np.float32)
+    assert largest_difference(light.dense(), weighted.dense()) < 1e-6
+    assert light.bytes_per_atom < 0.6 * at_once.bytes_per_atom
+
+
 def test_mass_weighting(tiny_glass, cuzr):
     masses_i = cuzr.masses_e[tiny_glass.species_i]
     plain = factored_hessian(tiny_glass, cuzr)

@@ -4,10 +4,13 @@
 import numpy as np
 import pytest
 from scipy import linalg
+from small_systems import fcc, wheel_potential
 
 from bp_distributed.errors import Reason, ScienceError
+from bp_distributed.physics import lanczos
 from bp_distributed.physics.hessian import factored_hessian
-from bp_distributed.physics.modes import normal_modes, participation_ratio
+from bp_distributed.physics.modes import choose_solver, normal_modes, participation_ratio
+from bp_distributed.physics.potential import read_potential
 from bp_distributed.units import OMEGA_PER_SQRT_EIGENVALUE
 
 ROUNDING = 1e-10  # residual, orthogonality (physics.md, 10.4)
@@ -56,11 +59,65 @@ def test_structure_that_is_no_minimum_is_refused(tiny_glass, cuzr, masses_i):
 
 
 def test_hessian_with_nan_is_refused(hessian, masses_i):
-    hessian.P.data[0, 0, 0], kept = np.nan, hessian.P.data[0, 0, 0]
+    hessian.block_pcc[0, 0, 0], kept = np.nan, hessian.block_pcc[0, 0, 0]
     with pytest.raises(ScienceError, match="not finite") as caught:
         normal_modes(hessian, masses_i, 10.0)
-    hessian.P.data[0, 0, 0] = kept
+    hessian.block_pcc[0, 0, 0] = kept
     assert caught.value.reason is Reason.NOT_FINITE
+
+
+@pytest.fixture(scope="module")
+def glass_of_500(small_glass, cuzr):
+    masses_i = cuzr.masses_e[small_glass.species_i]
+    hessian = factored_hessian(small_glass, cuzr)
+    return hessian, masses_i, normal_modes(hessian, masses_i, 14.0, solver="lapack")
+
+
+@pytest.mark.parametrize("certificate", ["cholesky", "search"])
+def test_filtered_modes_equal_lapack(glass_of_500, certificate):
+    hessian, masses_i, lapack = glass_of_500
+    notes = []
+    found = normal_modes(hessian, masses_i, 14.0, solver="chebyshev", certificate=certificate, progress=notes.append)
+    low = lapack.frequency_k[lapack.frequency_k < 14.0]
+    assert len(low) > 100
+    np.testing.assert_allclose(found.frequency_k, low, rtol=ROUNDING)
+    assert found.residual < ROUNDING
+    assert found.orthogonality < ROUNDING
+    assert found.n_modes == len(lapack.frequency_k) == 1497
+    overlap = np.einsum("kic,kic->k", found.vectors_kic, lapack.vectors_kic)
+    np.testing.assert_allclose(np.abs(overlap), 1.0, atol=1e-7)
+    assert 14.0 <= found.certified_below < 14.5
+    assert ("Cholesky" if certificate == "cholesky" else "random start") in found.certificate
+    assert "1500 degrees of freedom by chebyshev: asked for" in notes
+    assert np.isinf(lapack.certified_below)
+
+
+def test_degenerate_modes_are_all_found(monkeypatch):
+    """A crystal repeats eigenvalues more often than one Krylov space of a small block can; fresh starts find them."""
+    monkeypatch.setattr(lanczos, "BLOCK", 8)
+    copper = fcc(3.64, 5)
+    masses_i = np.full(500, 63.546)
+    potential = read_potential(wheel_potential("CuZr_mm.eam.fs"), ["Cu"])
+    hessian = factored_hessian(copper, potential)
+    lapack = normal_modes(hessian, masses_i, 20.0, solver="lapack")
+    found = normal_modes(hessian, masses_i, 20.0, solver="chebyshev", certificate="cholesky")
+    low = lapack.frequency_k[lapack.frequency_k < 20.0]
+    assert np.unique(np.round(low, 6), return_counts=True)[1].max() > 8
+    np.testing.assert_allclose(found.frequency_k, low, rtol=ROUNDING)
+
+
+def test_filter_that_would_take_in_too_much_says_so(glass_of_500):
+    hessian, masses_i, _ = glass_of_500
+    with pytest.raises(ScienceError, match="lower omega_cut, or give more memory or solver lapack"):
+        normal_modes(hessian, masses_i, 40.0, solver="chebyshev")
+
+
+def test_solver_is_chosen_by_size_memory_and_wish():
+    assert choose_solver(1500)[0] == "lapack"
+    assert choose_solver(12_000)[0] == "chebyshev"
+    assert choose_solver(12_000, all_vectors=True) == ("lapack", "all vectors are wanted")
+    with pytest.raises(ScienceError, match=r"do not fit: 16\.0 GiB of 51\.8"):
+        choose_solver(58_956, all_vectors=True, memory_bytes=2**34)
 
 
 def test_participation_ratio_of_simple_modes():

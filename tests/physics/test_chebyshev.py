@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The polynomial filter against the eigen-decomposition, and the upper bound of the spectrum."""
+
+import numpy as np
+import pytest
+from scipy import linalg
+
+from bp_distributed.physics.chebyshev import Filter, spectral_bound
+from bp_distributed.physics.hessian import factored_hessian
+
+
+@pytest.fixture(scope="module")
+def dynamical(tiny_glass, cuzr):
+    return factored_hessian(tiny_glass, cuzr, masses_i=cuzr.masses_e[tiny_glass.species_i])
+
+
+@pytest.fixture(scope="module")
+def exact(dynamical):
+    return linalg.eigh(dynamical.dense())
+
+
+EDGE = 0.03  # eV/Å²/amu; the spectrum ends near 0.24
+
+
+@pytest.mark.parametrize("n_steps", [4, 12, 24, 400])
+def test_bound_lies_above_the_spectrum(dynamical, exact, n_steps):
+    bound = spectral_bound(dynamical, n_steps)
+    largest = exact[0][-1]
+    assert largest * (1 - 1e-12) <= bound <= largest * (1.3 if n_steps > 10 else 3.0)
+
+
+def test_filter_is_its_polynomial_of_every_eigenvalue(dynamical, exact):
+    value_k, vector_xk = exact
+    polynomial = Filter(dynamical, edge=EDGE, top=spectral_bound(dynamical), degree=24)
+    filtered = vector_xk.T @ polynomial(np.ascontiguousarray(vector_xk))
+    np.testing.assert_allclose(filtered, np.diag(filtered.diagonal()), atol=1e-12)
+    low = value_k < EDGE
+    assert 5 < np.count_nonzero(low) < 100
+    np.testing.assert_allclose(filtered.diagonal()[low], polynomial.value(value_k[low]), rtol=1e-10)
+    assert np.abs(filtered.diagonal()[~low]).max() <= polynomial.damping * (1 + 1e-9)
+    assert polynomial.value(0.0) == pytest.approx(1.0)
+
+
+def test_value_and_eigenvalue_are_inverse(dynamical):
+    polynomial = Filter(dynamical, edge=EDGE, top=0.25, degree=24)
+    for eigenvalue in (-0.005, 0.0, 0.007, 0.029):
+        assert polynomial.eigenvalue(float(polynomial.value(eigenvalue))) == pytest.approx(eigenvalue, abs=1e-14)
+    assert polynomial.eigenvalue(0.0) == pytest.approx(EDGE)
+    assert polynomial.eigenvalue(np.inf) == -np.inf

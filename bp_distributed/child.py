@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,15 +17,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from bp_distributed.errors import InfrastructureError
 
 _PARENT = "BPD_PARENT_PID"
 _PR_SET_PDEATHSIG = 1
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH",
-         "LAMMPS_POTENTIALS", "KERAS_BACKEND", "PYTHONWARNINGS")  # fmt: skip
+         "LAMMPS_POTENTIALS", "KERAS_BACKEND", "PYTHONWARNINGS", "NUMBA_CACHE_DIR")  # fmt: skip
+_ALLOCATION = ("SLURM_", "PMI", "PBS_", "LSB_", "HYDRA_", "UCX_", "FI_")
 
-_ALONE = {"UCX_TLS": "self", "FI_PROVIDER": "shm"}
-"""A serial LAMMPS still initialises MPI, and MPICH then listens on every network; told so, it opens no port."""
+Reach = Literal["alone", "node", "nodes"]
+"""Whom a child's MPI may talk to: nobody, ranks on this machine, ranks on every node of the job."""
+
+_TRANSPORT: dict[Reach, dict[str, str]] = {
+    "alone": {"UCX_TLS": "self", "FI_PROVIDER": "shm"},
+    "node": {"UCX_TLS": "posix,self", "FI_PROVIDER": "shm"},
+    "nodes": {},
+}
+"""Even a serial LAMMPS initialises MPI, and MPICH then listens on every network; told so, it opens no port."""
 
 POLL_S = 0.1
 GRACE_S = 5.0
@@ -46,14 +58,25 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
-def child_environment(threads: int) -> dict[str, str]:
+def die_with_launcher() -> None:
+    """Ask the kernel to kill this MPI rank when the process that started it ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:  # the launcher died before the request was made
+        os._exit(1)
+
+
+def child_environment(threads: int, reach: Reach = "alone") -> dict[str, str]:
     """Return the whole environment of a child: a short list of ours plus explicit thread counts.
 
-    Batch-system and MPI variables are left out, or a serial LAMMPS inside a job would try to join it.
+    Batch-system and MPI variables are left out, or a serial LAMMPS inside a job would try to join it; only a
+    program that spans several nodes needs them.
     """
     environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    if reach == "nodes":
+        environment |= {name: value for name, value in os.environ.items() if name.startswith(_ALLOCATION)}
     environment |= dict.fromkeys(_THREADS, str(threads))
-    environment |= _ALONE
+    environment |= _TRANSPORT[reach]
     environment |= {_PARENT: str(os.getpid()), "LC_ALL": "C.UTF-8", "HDF5_USE_FILE_LOCKING": "FALSE"}
     return environment
 
@@ -73,6 +96,46 @@ def step_command(step: str) -> list[str]:
     return [sys.executable, "-m", "bp_distributed.physics", step]
 
 
+def default_launcher() -> tuple[str, ...]:
+    """Return the template that starts MPI ranks on this machine.
+
+    MPICH's ``mpiexec.gforker`` is preferred, which forks the ranks and opens no port; ``mpiexec`` (Hydra) listens
+    on every network while it runs.
+
+    Raises
+    ------
+    InfrastructureError
+        If neither is beside the interpreter or on the path.
+    """
+    beside = str(Path(sys.executable).parent)
+    for name in ("mpiexec.gforker", "mpiexec"):
+        found = shutil.which(name, path=beside) or shutil.which(name)
+        if found:
+            return found, "-n", "{n}", "{cmd}"
+    raise InfrastructureError("mpi_missing", "no mpiexec found; install MPI, for instance with: pip install mpich")
+
+
+def mpi_command(
+    command: Sequence[str], ranks: int, threads: int = 1, nodes: int = 1, launcher: Sequence[str] = ()
+) -> list[str]:
+    """Return the command that starts ``ranks`` copies of ``command`` and ends them when its parent ends.
+
+    Parameters
+    ----------
+    command : sequence of str
+        Program and arguments of one rank.
+    ranks, threads, nodes : int
+        Fill ``{n}``, ``{threads}`` and ``{nodes}`` of the template.
+    launcher : sequence of str
+        Template of arguments, such as ``("srun", "-N", "{nodes}", "-n", "{n}", "--mpi=pmi2", "{cmd}")``;
+        :func:`default_launcher` if empty.
+    """
+    filled: list[str] = []
+    for part in launcher or default_launcher():
+        filled += command if part == "{cmd}" else [part.format(n=ranks, threads=threads, nodes=nodes)]
+    return [sys.executable, "-m", "bp_distributed.child", *filled]
+
+
 def run_child(
     command: Sequence[str],
     folder: Path,
@@ -80,6 +143,7 @@ def run_child(
     threads: int = 1,
     stop: Callable[[], str] = lambda: "",
     environment: Mapping[str, str] | None = None,
+    reach: Reach = "alone",
 ) -> ChildExit:
     """Run ``command`` in ``folder`` until it ends, the deadline passes or ``stop()`` gives a reason.
 
@@ -97,6 +161,8 @@ def run_child(
         Polled; a non-empty answer ends the group and becomes ``ChildExit.stopped``.
     environment : mapping, optional
         Additions to :func:`child_environment`.
+    reach : {"alone", "node", "nodes"}
+        Whom its MPI may talk to.
 
     Returns
     -------
@@ -106,7 +172,7 @@ def run_child(
     with (folder / "stdout").open("ab") as out, (folder / "stderr").open("ab") as err:
         process = subprocess.Popen(
             list(command), cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-            env=child_environment(threads) | dict(environment or {}), process_group=0,
+            env=child_environment(threads, reach) | dict(environment or {}), process_group=0,
         )  # fmt: skip
     stopped = ""
     try:
@@ -150,3 +216,14 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):  # already gone
         return
+
+
+def main(command: Sequence[str]) -> None:
+    """Become ``command``, which is then killed when this process's parent ends: a launcher cannot ask for that."""
+    die_with_parent()
+    os.environ.pop(_PARENT, None)
+    os.execvp(command[0], list(command))  # noqa: S606 - no shell is meant
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

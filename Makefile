@@ -7,7 +7,7 @@ DEV := $(VENV)/.dev-ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO ?= demo-campaign
 
-.PHONY: help demo test check bench docs lock clean
+.PHONY: help demo test check slepc bench docs lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -32,7 +32,10 @@ $(DEV): deploy/lock/dev.txt pyproject.toml | $(VENV)/bin/python
 demo: $(RUNTIME)  ## a whole campaign on real physics, about 8 minutes on 2 cores, ends on a report
 	$(BIN)/bpd demo $(DEMO)
 
-test: $(DEV) check  ## lint, types and the whole test suite
+slepc: $(RUNTIME)  ## PETSc and SLEPc for solves over MPI, built once per user in about 8 minutes
+	$(BIN)/bpd slepc-build
+
+test: $(DEV) check slepc  ## lint, types and the whole test suite
 	$(BIN)/python -m pytest
 
 check: $(DEV)  ## lint, format and types

@@ -185,6 +185,8 @@ def run_child(
             time.sleep(POLL_S if time.monotonic() - started > 1 else 0.01)
     except BaseException:
         _end_group(process)
+        if process.returncode is None:
+            _reap(process, block=True)
         raise
     code, usage = status or (-1, 0)
     _signal_group(process.pid, signal.SIGKILL)  # grandchildren that outlived their parent

@@ -127,6 +127,15 @@ def doctor(folder: Folder = HERE) -> None:
     raise typer.Exit(examine(folder))
 
 
+@app.command(rich_help_panel="prepare")
+def slepc_build() -> None:
+    """Build PETSc and SLEPc, for solves over MPI, into your cache; once, about 8 minutes, without root."""
+    from bp_distributed.slepc_build import build
+
+    site = build(_say).site
+    _say("SLEPc is in this environment" if site is None else f"SLEPc is in {site}")
+
+
 # ---- run ------------------------------------------------------------------------------------------------------------
 
 

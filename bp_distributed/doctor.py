@@ -15,7 +15,8 @@ from bp_distributed import durable
 from bp_distributed.campaign import CONFIG_NAME, Campaign, run_step, versions
 from bp_distributed.cluster import default_workers
 from bp_distributed.config import default_potential
-from bp_distributed.errors import CampaignError
+from bp_distributed.errors import CampaignError, InfrastructureError
+from bp_distributed.slepc_build import slepc_home
 
 SMALL_DISK_BYTES = 2 << 30
 
@@ -29,6 +30,7 @@ def examine(folder: Path) -> int:
         ("folder", lambda: _folder(folder)),
         ("potential and LAMMPS", lambda: _lammps(folder)),
         ("Keras", _keras),
+        ("SLEPc", _slepc),
         ("configuration", lambda: _configuration(folder)),
     ]
     wrong = 0
@@ -77,6 +79,14 @@ def _keras() -> str:
             "Keras or a backend is missing: pip install 'bp_distributed[train]' (only 'bpd train' needs it)"
         )
     return f"backends here: {', '.join(backends)}"
+
+
+def _slepc() -> str:
+    try:
+        site = slepc_home().site
+    except InfrastructureError as missing:  # only solves over several nodes need it
+        return missing.what
+    return "from this environment" if site is None else f"in {site}"
 
 
 def _configuration(folder: Path) -> str:

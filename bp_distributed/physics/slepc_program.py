@@ -49,6 +49,9 @@ N_PROBES, PROBE_STEPS = 8, 60
 SPARE = 16
 """Modes and basis vectors on top of what is estimated."""
 
+SHARE = 0.5
+"""Largest part of all modes for which a Krylov method is worth while."""
+
 ROUNDS = 12
 ZERO = 1e-6
 """Of the largest eigenvalue: between translations and modes."""
@@ -204,24 +207,31 @@ def polynomial(share: _Share) -> _Found:
     filter_ = _Filter(operator, cut, top, share)
     translations = [_as_vector(operator, column) for column in share.translation().T]
     known: list[tuple[float, Any]] = []
+    if estimate > SHARE * 3 * share.n_atoms:
+        what = f"about {estimate:.0f} of {3 * share.n_atoms} modes lie below the cut: use solver lapack"
+        raise ScienceError(Reason.SOLVER_FAILED, what)
     wanted = int(1.1 * estimate) + SPARE
     for round_ in range(ROUNDS):
         deflated = translations + [vector for _, vector in known]
-        wanted = min(wanted, 3 * share.n_atoms - len(deflated))
-        if wanted:
-            filter_.expected = operator.n_products + filter_.degree * 2 * wanted
-            pairs = _largest(filter_, wanted, TOLERANCE, deflated, seed=round_)
-            known += [(_rayleigh(operator, vector), vector) for _, _, vector in pairs]
-        if known and wanted and max(value for value, _ in known) <= cut:
+        filter_.expected = operator.n_products + filter_.degree * 2 * wanted
+        pairs = _largest(filter_, wanted, TOLERANCE, deflated, seed=round_)
+        known += [(_rayleigh(operator, vector), vector) for _, _, vector in pairs]
+        _check_stiffness(sum(value < ZERO * top for value, _ in known))
+        if max((value for value, _ in known), default=0.0) <= cut:
             wanted = max(2 * SPARE, len(known) // 2)
             continue
         share.say("search for a missing mode")
         deflated = translations + [vector for _, vector in known]
-        bound = _bound_of_rest(filter_, deflated, 3 * share.n_atoms, seed=ROUNDS + round_)
+        bound = _bound_of_rest(filter_, deflated, seed=ROUNDS + round_)
         if bound < filter_.value(cut):
             return _finished(share, filter_, known, cut, round_ + 1)
         wanted = 2 * SPARE
     raise ScienceError(Reason.SOLVER_FAILED, f"modes were still turning up after {ROUNDS} random starts")
+
+
+def _check_stiffness(n_soft: int) -> None:
+    if n_soft:
+        raise ScienceError(Reason.UNSTABLE, f"not a minimum: {n_soft} or more modes have no positive stiffness")
 
 
 def _finished(share: _Share, filter_: _Filter, known: list[tuple[float, Any]], cut: float, rounds: int) -> _Found:
@@ -294,13 +304,17 @@ def _largest(filter_: _Filter, n_wanted: int, tolerance: float, deflated: list[A
     start = filter_.operator.vector()
     size = start.getSizes()
     start.array[:] = np.random.default_rng([seed, PETSc.COMM_WORLD.rank]).normal(size=size[0])
+    left = size[1] - len(deflated)
+    n_wanted = min(n_wanted, left // 2)
+    if n_wanted == 0:
+        raise ScienceError(Reason.SOLVER_FAILED, "nearly all modes lie below the cut: use solver lapack")
+    n_basis = min(2 * n_wanted + 2 * SPARE, left)
     matrix = PETSc.Mat().createPython((size, size), filter_)
     solver = SLEPc.EPS().create()
     solver.setOperators(matrix)
     solver.setProblemType(SLEPc.EPS.ProblemType.HEP)
     solver.setType(SLEPc.EPS.Type.KRYLOVSCHUR)
     solver.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_REAL)
-    n_basis = min(2 * n_wanted + 2 * SPARE, size[1] - len(deflated))
     solver.setDimensions(n_wanted, n_basis, n_basis)
     solver.setTolerances(tolerance, 100)
     solver.setDeflationSpace(deflated)
@@ -316,10 +330,8 @@ def _largest(filter_: _Filter, n_wanted: int, tolerance: float, deflated: list[A
     return found
 
 
-def _bound_of_rest(filter_: _Filter, deflated: list[Any], size: int, seed: int) -> float:
+def _bound_of_rest(filter_: _Filter, deflated: list[Any], seed: int) -> float:
     """Return the largest eigenvalue of p(D) orthogonal to ``deflated`` plus its error; infinite if none converges."""
-    if len(deflated) == size:
-        return -np.inf
     found = _largest(filter_, 1, SEARCH_TOLERANCE, deflated, seed)
     return max((value + error * abs(value) for value, error, _ in found), default=np.inf)
 
@@ -355,10 +367,7 @@ def slicing(share: _Share) -> _Found:
     solver.solve()
     inertia = dict(zip(*solver.getKrylovSchurInertias(), strict=True))
     below_low, below_cut = inertia[min(inertia)], inertia[max(inertia)]
-    n_translations = 3
-    if below_low != n_translations:
-        what = f"not a minimum: {below_low - n_translations} modes besides the translations have no positive stiffness"
-        raise ScienceError(Reason.UNSTABLE, what)
+    _check_stiffness(below_low - 3)  # the translations lie below
     n_found = solver.getConverged()
     if n_found != below_cut - below_low:
         what = f"slicing found {n_found} of the {below_cut - below_low} modes that the inertia counts"

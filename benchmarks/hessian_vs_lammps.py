@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The mass-weighted Hessian of 256 Cu-Zr atoms: ours against LAMMPS's ``dynamical_matrix``, serial, one thread.
+"""The mass-weighted Hessian of 500 Cu-Zr atoms: ours against LAMMPS's ``dynamical_matrix``, serial, one thread.
 
 LAMMPS moves every coordinate both ways, 6N force evaluations.  Its set-up (reading data and potential) is left
 out, as is our reading of the potential; its binary output is included, as is our assembly to a dense matrix.

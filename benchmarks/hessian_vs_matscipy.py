@@ -16,7 +16,7 @@ from bp_distributed.physics.hessian import factored_hessian
 from bp_distributed.physics.potential import read_potential
 
 REPEATS = 3
-CELLS = 4  # fcc cells along each edge: 256 atoms
+CELLS = 5  # fcc cells along each edge: 500 atoms
 
 
 def packing(cells: int = CELLS) -> Configuration:

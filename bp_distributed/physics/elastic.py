@@ -161,7 +161,7 @@ def _conjugate_stress(index: int, stress_cc: NDArray[np.float64]) -> float:
 
 
 def solve(
-    hessian: FactoredHessian, force_xs: NDArray[np.float64], max_iterations: int = 5000
+    hessian: FactoredHessian, force_xs: NDArray[np.float64], max_iterations: int = 5000, floor: float = 1e-9
 ) -> tuple[NDArray[np.float64], int]:
     """Solve H u = force by Jacobi-preconditioned conjugate gradients, translations projected out.
 
@@ -173,6 +173,8 @@ def solve(
         Right-hand sides; their mean force is removed.
     max_iterations : int
         Limit.
+    floor : float, eV/Å
+        Root mean square of a residual that counts as zero: forces that vanish by symmetry (fcc) are noise.
 
     Returns
     -------
@@ -188,9 +190,7 @@ def solve(
     """
     inverse = _preconditioner(hessian)
     residual = _without_drift(force_xs)
-    # Forces that vanish by symmetry (fcc) are rounding noise; a floor keeps the solver from chasing them.
-    floor = 1e-9 * np.sqrt(len(force_xs))
-    target = np.maximum(SOLVER_TOLERANCE * np.linalg.norm(residual, axis=0), floor)
+    target = np.maximum(SOLVER_TOLERANCE * np.linalg.norm(residual, axis=0), floor * np.sqrt(len(force_xs)))
     answer = np.zeros_like(residual)
     scaled = _without_drift(inverse * residual)
     direction = scaled.copy()

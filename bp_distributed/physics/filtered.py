@@ -27,8 +27,8 @@ GUARD, EDGE = 1.02, 1.05
 MISTAKE = 1e-9
 """Probability with which a mode below the certified frequency may have been overlooked."""
 
-SHARE = 0.3
-"""Largest part of all modes for which Lanczos is worth while."""
+LARGEST_BASIS = 0.3
+"""Krylov vectors per degree of freedom; beyond, LAPACK is as good."""
 
 ROUNDS = 8
 """Fresh starts; more than two are needed only for eigenvalues more than 32-fold degenerate."""
@@ -89,7 +89,7 @@ def filtered_modes(
     Raises
     ------
     ScienceError
-        ``SOLVER_FAILED`` if the cut takes in more than ``SHARE`` of the modes, or memory does not suffice.
+        ``SOLVER_FAILED`` if the cut takes in more than a sixth of the modes, or memory does not suffice.
     """
     size, n_products, steps = dynamical.size, 0, 6
     polynomial = Filter(dynamical, EDGE**2 * cut, top, DEGREE)
@@ -101,7 +101,7 @@ def filtered_modes(
             known_xk,
             limit,
             seed=seed,
-            max_vectors=min(max_vectors or size, int(2 * SHARE * size)),
+            max_vectors=min(max_vectors or size, int(LARGEST_BASIS * size)),
             min_steps=steps,
             progress=progress,
         )

@@ -7,6 +7,7 @@ into it.  Only in a child process: LAMMPS may crash, hang or leak.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from pathlib import Path
@@ -16,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bp_distributed.errors import Reason, ScienceError
-from bp_distributed.physics.configuration import restricted_cell
+from bp_distributed.physics.configuration import Configuration, restricted_cell
+from bp_distributed.physics.newton import newton_minimum
+from bp_distributed.physics.potential import read_potential
 from bp_distributed.units import GPA_PER_BAR
 
 COMMANDS = frozenset({
@@ -235,6 +238,17 @@ class Session:
         if max(abs(xy), abs(xz), abs(yz)) > 0:
             words += ["xy", "final", xy, "xz", "final", xz, "yz", "final", yz]
         self.command("change_box", "all", *words, "remap")
+
+    def newton(self, force_tolerance: float) -> None:
+        """Minimise on with Newton steps of our own, where LAMMPS's line searches see only the energy's rounding.
+
+        Nothing changes where the Hessian is not positive definite, or where the tolerance (eV/Å) is out of reach.
+        """
+        tables = read_potential(self._potential, self.elements)
+        here = Configuration(self.raw_positions_ic, self.cell_cc, self.species_i, self.elements)
+        with contextlib.suppress(ScienceError):
+            self.overwrite("x", newton_minimum(here, tables, force_tolerance).positions_ic)
+        self.command("run", 0)
 
     def masses_e(self) -> NDArray[np.float64]:
         """Masses by element, amu."""

@@ -86,7 +86,8 @@ def _still(session: Session, force: float) -> None:
     """Minimise at fixed cell.
 
     Either line search may give up: the one on energy near its rounding (1e-16 of the total), the one on force
-    when the forces along the line do not change sign.  Then the other takes over, as long as that helps.
+    when the forces along the line do not change sign.  Then the other takes over, as long as that helps; Newton
+    steps do the rest.
     """
     best, idle = session.largest_force, 0
     for attempt in range(_ATTEMPTS):
@@ -97,8 +98,9 @@ def _still(session: Session, force: float) -> None:
             return
         idle = 0 if largest < 0.5 * best else idle + 1
         if idle == len(_LINE_SEARCHES):
-            return
+            break
         best = min(best, largest)
+    session.newton(force)
 
 
 def _stress(session: Session, cell_mode: str) -> NDArray[np.float64]:

@@ -18,6 +18,9 @@ class ElasticModel:
     def command(self, *words):
         pass
 
+    def newton(self, force_tolerance):
+        pass
+
     @property
     def pressure_components(self):
         pressure = np.zeros(6)

@@ -60,7 +60,8 @@ def _succeed(outcome: Outcome) -> dict[str, Any]:
     with Path("arrays.npz").open("wb") as file:
         arrays: Any = {name: np.asarray(value) for name, value in outcome.arrays.items()}
         np.savez(file, **arrays)
-    digest = hashlib.sha256(Path("arrays.npz").read_bytes()).hexdigest()
+    with Path("arrays.npz").open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "status": "rejected" if outcome.rejected else "done",
         "reason": outcome.rejected.value if outcome.rejected else None,

@@ -20,6 +20,7 @@ from bp_distributed.physics.chebyshev import spectral_bound
 from bp_distributed.physics.dense import dense_modes
 from bp_distributed.physics.filtered import MISTAKE, LowModes, filtered_modes
 from bp_distributed.physics.hessian import FactoredHessian
+from bp_distributed.physics.solved import Solved
 from bp_distributed.units import OMEGA_PER_SQRT_EIGENVALUE
 
 SOLVERS = ("lapack", "chebyshev")
@@ -113,6 +114,7 @@ def normal_modes(
     solver: str = "auto",
     certificate: str = "auto",
     memory_bytes: float | None = None,
+    solved: Solved | None = None,
     progress: Callable[[str], None] = lambda note: None,  # noqa: ARG005
 ) -> Modes:
     """Return the modes below ``omega_cut`` with their vectors, and all other frequencies if they come for free.
@@ -134,6 +136,8 @@ def normal_modes(
         ``search``, by fresh random starts, wrong with probability 1e-9; ``auto`` takes the first for small systems.
     memory_bytes : float, optional
         What the process may use; unlimited by default.
+    solved : Solved, optional
+        Where ``chebyshev`` keeps its modes before they are certified, and looks for those of an earlier attempt.
     progress : callable
         Told now and then.
 
@@ -163,8 +167,12 @@ def normal_modes(
         complete_below, statement = float("inf"), "all eigenvalues of the dense matrix"
         check_minimum(value_k, top)
     else:
-        max_vectors = None if memory_bytes is None else _affordable_vectors(dynamical, memory_bytes)
-        low = filtered_modes(dynamical, translation_xt, top, cut, max_vectors=max_vectors, progress=progress)
+        low = solved.read(dynamical, cut) if solved else None
+        if low is None:
+            max_vectors = None if memory_bytes is None else _affordable_vectors(dynamical, memory_bytes)
+            low = filtered_modes(dynamical, translation_xt, top, cut, max_vectors=max_vectors, progress=progress)
+            if solved:
+                solved.write(dynamical, cut, low)
         check_minimum(low.value_k, top)
         if certificate == "auto":
             certificate = "cholesky" if hessian.size <= CHOLESKY_SIZE else "search"

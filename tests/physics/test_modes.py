@@ -11,6 +11,7 @@ from bp_distributed.physics import lanczos
 from bp_distributed.physics.hessian import factored_hessian
 from bp_distributed.physics.modes import choose_solver, normal_modes, participation_ratio
 from bp_distributed.physics.potential import read_potential
+from bp_distributed.physics.solved import Solved
 from bp_distributed.units import OMEGA_PER_SQRT_EIGENVALUE
 
 ROUNDING = 1e-10  # residual, orthogonality (physics.md, 10.4)
@@ -128,3 +129,23 @@ def test_participation_ratio_of_simple_modes():
     half[0, :25, 0] = 0.2
     ratios = participation_ratio(np.concatenate([together, alone, half]))
     np.testing.assert_allclose(ratios, [1.0, 1 / 50, 0.5], rtol=1e-12)
+
+
+def test_another_attempt_goes_on_from_the_solved_modes(glass_of_500, tmp_path):
+    hessian, masses_i, _ = glass_of_500
+    first, second = tmp_path / "1", tmp_path / "2"
+    first.mkdir()
+    second.mkdir()
+    options = {"solver": "chebyshev", "certificate": "search"}
+    before = normal_modes(hessian, masses_i, 12.0, solved=Solved(first), **options)
+    notes = []
+    again = normal_modes(hessian, masses_i, 12.0, solved=Solved(second, [first]), progress=notes.append, **options)
+    np.testing.assert_array_equal(again.vectors_kic, before.vectors_kic)
+    assert not any("Lanczos" in note for note in notes)
+    other = normal_modes(hessian, masses_i, 11.0, solved=Solved(second, [first]), progress=notes.append, **options)
+    assert any("Lanczos" in note for note in notes)
+    assert len(other.frequency_k) < len(before.frequency_k)
+    kept = next(first.iterdir())
+    kept.write_bytes(kept.read_bytes()[:-1000])
+    again = normal_modes(hessian, masses_i, 12.0, solved=Solved(tmp_path, [first]), **options)
+    np.testing.assert_allclose(again.frequency_k, before.frequency_k, rtol=1e-12)

@@ -34,8 +34,8 @@ from scipy import linalg
 from bp_distributed.child import die_with_launcher
 from bp_distributed.errors import Reason, ScienceError
 
-EDGE = 1.1
-"""In frequency, times the cut: modes are damped from here on."""
+GUARD, EDGE = 1.02, 1.1
+"""In frequency, times the cut: modes are converged up to the guard and damped from the edge on."""
 
 GAIN = 27.0
 """How much more the polynomial weighs a mode at the cut than one beyond the edge."""
@@ -43,8 +43,11 @@ GAIN = 27.0
 TOLERANCE, SEARCH_TOLERANCE = 1e-11, 1e-2
 """Of an eigenpair of p(D), relative to its eigenvalue; to prove that nothing is missing the size is enough."""
 
-N_PROBES, PROBE_STEPS = 8, 60
+N_PROBES, PROBE_STEPS = 8, 100
 """Random vectors and Lanczos steps for the number of modes; it errs by a few per cent."""
+
+BASIS = 1.5
+"""Basis vectors per wanted mode: with these most searches end without a restart."""
 
 SPARE = 16
 """Modes and basis vectors on top of what is estimated."""
@@ -175,6 +178,7 @@ class _Filter:
         outside = (operator.centre - cut) / operator.half
         self.degree = int(np.clip(2 * np.ceil(0.5 * np.arccosh(GAIN) / np.arccosh(outside)), 4, 400))
         self._damping = 1.0 / np.cosh(self.degree * np.arccosh(operator.centre / operator.half))
+        self.limit = self.value(min(GUARD**2 * cut, 0.5 * (cut + edge)))
         self._work = [operator.vector() for _ in range(2)]
         self.expected = 0
 
@@ -210,11 +214,11 @@ def polynomial(share: _Share) -> _Found:
     if estimate > SHARE * 3 * share.n_atoms:
         what = f"about {estimate:.0f} of {3 * share.n_atoms} modes lie below the cut: use solver lapack"
         raise ScienceError(Reason.SOLVER_FAILED, what)
-    wanted = int(1.1 * estimate) + SPARE
+    wanted = int(estimate) + SPARE
     for round_ in range(ROUNDS):
         deflated = translations + [vector for _, vector in known]
-        filter_.expected = operator.n_products + filter_.degree * 2 * wanted
-        pairs = _largest(filter_, wanted, TOLERANCE, deflated, seed=round_)
+        filter_.expected = operator.n_products + filter_.degree * (int(BASIS * wanted) + 2 * SPARE)
+        pairs = _largest(filter_, wanted, TOLERANCE, deflated, seed=round_, limit=filter_.limit)
         known += [(_rayleigh(operator, vector), vector) for _, _, vector in pairs]
         _check_stiffness(sum(value < ZERO * top for value, _ in known))
         if max((value for value, _ in known), default=0.0) <= cut:
@@ -290,14 +294,21 @@ def _estimated_count(share: _Share, operator: _Factored, cut: float) -> float:
             diagonal[step] = share.dot(rest, now)[0]
             rest -= diagonal[step] * now
             coupling = off[step] = np.sqrt(share.dot(rest, rest)[0])
+            if coupling <= ZERO * np.abs(diagonal).max():  # nothing is left of the space
+                break
             before, now = now, rest / coupling
-        value, vector = linalg.eigh_tridiagonal(diagonal, off[:-1])
+        value, vector = linalg.eigh_tridiagonal(diagonal[: step + 1], off[:step])
         weight += float((vector[0, value < cut] ** 2).sum())
-    return size * weight / N_PROBES
+    return float(share.comm.bcast(size * weight / N_PROBES))  # all ranks must decide alike
 
 
-def _largest(filter_: _Filter, n_wanted: int, tolerance: float, deflated: list[Any], seed: int) -> list[Any]:
-    """Return (eigenvalue, error, vector) of the converged largest eigenpairs of p(D) orthogonal to ``deflated``."""
+def _largest(
+    filter_: _Filter, n_wanted: int, tolerance: float, deflated: list[Any], seed: int, limit: float = np.inf
+) -> list[Any]:
+    """Return (eigenvalue, error, vector) of the largest eigenpairs of p(D) orthogonal to ``deflated``.
+
+    ``n_wanted`` sets the size of the basis; the search ends when a converged eigenvalue lies below ``limit``.
+    """
     from petsc4py import PETSc  # noqa: PLC0415
     from slepc4py import SLEPc  # noqa: PLC0415
 
@@ -308,7 +319,7 @@ def _largest(filter_: _Filter, n_wanted: int, tolerance: float, deflated: list[A
     n_wanted = min(n_wanted, left // 2)
     if n_wanted == 0:
         raise ScienceError(Reason.SOLVER_FAILED, "nearly all modes lie below the cut: use solver lapack")
-    n_basis = min(2 * n_wanted + 2 * SPARE, left)
+    n_basis = min(int(BASIS * n_wanted) + 2 * SPARE, left)
     matrix = PETSc.Mat().createPython((size, size), filter_)
     solver = SLEPc.EPS().create()
     solver.setOperators(matrix)
@@ -319,6 +330,15 @@ def _largest(filter_: _Filter, n_wanted: int, tolerance: float, deflated: list[A
     solver.setTolerances(tolerance, 100)
     solver.setDeflationSpace(deflated)
     solver.setInitialSpace([start])
+    projected = solver.getDS()
+
+    def enough(solver: Any, restarts: int, max_restarts: int, n_converged: int, n_wanted: int) -> Any:  # noqa: ARG001
+        value_k = projected.getArray(SLEPc.DS.MatType.T)[:, 0]
+        if n_converged and value_k[n_converged - 1] < limit:
+            return True
+        return SLEPc.EPS.ConvergedReason.DIVERGED_ITS if restarts >= max_restarts else None
+
+    solver.setStoppingTest(enough)
     solver.solve()
     found = []
     for k in range(solver.getConverged()):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ SHARED = HERE.parents[1] / "shared"
 GLASSES = Path(os.environ.get("BPD_GLASSES", SHARED / "glasses"))
 POTENTIAL = Path(os.environ.get("BPD_POTENTIALS", SHARED / "potentials")) / "Cu-Zr_4.eam.fs"
 
+N_ATOMS = "4000"
 SETTINGS = spectrum.Settings()
 BIN_WIDTHS = (0.25, 0.5, 1.0)  # rad/ps
 SOLVED_BELOW = 14.0  # rad/ps; above the cut by enough for the kernel
@@ -53,7 +55,8 @@ ESTIMATORS = {
     "C + D": "the same, Debye level not subtracted",
 }
 MELT_LOOK = {1: ("#0072B2", "o"), 2: ("#D55E00", "s")}
-GREYS = ("#000000", "#707070", "#b0b0b0")
+FIRST, SECOND = r"$\omega_{T1}$", r"$\sqrt{2}\,\omega_{T1}$"
+GREYS = ("#000000", "#606060", "#909090")
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def samples(cache: Path) -> list[Sample]:
     """Return the glasses of 4000 atoms in the order of their index."""
     cache.mkdir(parents=True, exist_ok=True)
     with (GLASSES / "index.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["n_atoms"] == "4000"]
+        rows = [row for row in csv.DictReader(file) if row["n_atoms"] == N_ATOMS]
     return [
         Sample(
             name=f"melt {row['melt']}, branch {row['branch']}",
@@ -182,8 +185,10 @@ def samples(cache: Path) -> list[Sample]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, the first column left, the others right."""
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    """Return a Markdown table, numbers to the right."""
+    rows = list(rows)
+    sides = ["---:" if cell[:1] in "+-0123456789" else "---" for cell in rows[0]]
+    lines = [head, sides, *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -302,10 +307,10 @@ def figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
 
 def multiplets(axes: Axes, glass: Sample) -> None:
     """Mark the first two multiplets of transverse phonons."""
-    for omega, name in zip(glass.finite_size.multiplet_m, ("ω_T1", "√2 ω_T1"), strict=True):
+    for omega, name in zip(glass.finite_size.multiplet_m, (FIRST, SECOND), strict=True):
         axes.axvline(omega, color="#009E73", linestyle=(0, (4, 2)), linewidth=1.0, zorder=0)
-        axes.annotate(name, (omega, 0.97), xycoords=("data", "axes fraction"), rotation=90, va="top", ha="right",
-                      fontsize=8, color="#00664b")  # fmt: skip
+        axes.annotate(name, (omega, 0.97), xycoords=("data", "axes fraction"), va="top", ha="right",
+                      fontsize=9, color="#00664b")  # fmt: skip
 
 
 def spectrum_figure(glass: Sample) -> Figure:
@@ -326,8 +331,8 @@ def spectrum_figure(glass: Sample) -> Figure:
     left.axhline(MICRO * glass.debye_level, color="#0072B2", linestyle="-.", linewidth=1.0, label="Debye level")
     multiplets(left, glass)
     left.set(xlim=(0, SETTINGS.omega_cut), xlabel="ω (rad/ps)", ylabel="g/ω² (µTHz⁻³)", title=glass.name)
-    left.set_ylim(0)
-    left.legend(frameon=False, fontsize=7.5)
+    left.set_ylim(0, 1.1 * left.get_ylim()[1])
+    left.legend(frameon=False, fontsize=7.5, loc="upper right")
     shift_o = np.arange(spectrum.JITTER_OFFSETS) / spectrum.JITTER_OFFSETS
     for factor, intensity_o, marker in zip(spectrum.JITTER_WIDTHS, glass.jitter.intensity_vo, "v<os^", strict=True):
         width = factor * SETTINGS.bin_width
@@ -338,7 +343,8 @@ def spectrum_figure(glass: Sample) -> Figure:
         ylabel="highest bin of g/ω² (µTHz⁻³)",
         title="position and width of the bins",
     )
-    right.legend(frameon=False, fontsize=7.5, ncols=2)
+    right.set_ylim(top=1.08 * right.get_ylim()[1])
+    right.legend(frameon=False, fontsize=7.5, ncols=3, loc="upper center")
     return made
 
 
@@ -367,8 +373,8 @@ def place_figure(glasses: Sequence[Sample]) -> Figure:
     made, axes = figure(5.2, 4.2)
     phonon = np.array([glass.first_phonon for glass in glasses])
     ends = np.array([phonon.min() - 0.05, phonon.max() + 0.05])
-    axes.plot(ends, ends, color="#009E73", linestyle=(0, (4, 2)), label="ω_T1")
-    axes.plot(ends, np.sqrt(2) * ends, color="#009E73", linestyle=":", label="√2 ω_T1")
+    axes.plot(ends, ends, color="#009E73", linestyle=(0, (4, 2)), label=FIRST)
+    axes.plot(ends, np.sqrt(2) * ends, color="#009E73", linestyle=":", label=SECOND)
     axes.plot(ends, spectrum.PHONON_MARGIN * ends, color="black", linewidth=0.7, label="start of the robust window")
     looks = {"paper": ("H", "s", "black"), "robust": ("K", "o", "#D55E00"), "quadratic": ("F2", "^", "#0072B2"),
              "lorentzian": ("FL", "v", "#CC79A7")}  # fmt: skip
@@ -376,7 +382,7 @@ def place_figure(glasses: Sequence[Sample]) -> Figure:
         place = [glass.labels[name].frequency for glass in glasses]
         axes.plot(phonon, place, marker=marker, color=colour, linestyle="none", markersize=6, label=text,
                   markerfacecolor="white")  # fmt: skip
-    axes.set(xlabel="ω_T1 (rad/ps)", ylabel="position of the maximum (rad/ps)")
+    axes.set(xlabel=f"{FIRST} (rad/ps)", ylabel="position of the maximum (rad/ps)")
     axes.set_ylim(0)
     axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower right")
     return made
@@ -388,14 +394,14 @@ def excess_figure(glasses: Sequence[Sample]) -> Figure:
     omega_w = np.linspace(0.0, SETTINGS.omega_cut, 500)
     for glass in glasses:
         excess_w = spectrum.cumulative_excess(glass.frequency_k, glass.debye_frequency, omega_w, n_modes=glass.n_modes)
-        colour, _ = MELT_LOOK[glass.melt]
+        colour, marker = MELT_LOOK[glass.melt]
         line = "--" if glass.verdict.reason else "-"
-        axes.plot(omega_w, 100.0 * excess_w, color=colour, linestyle=line, linewidth=1.1,
+        axes.plot(omega_w, 100.0 * excess_w, color=colour, linestyle=line, linewidth=1.1, marker=marker, markevery=50, markersize=4,
                   label=f"{glass.name}, G = {glass.shear:.1f} GPa")  # fmt: skip
     axes.axhline(0.0, color="black", linewidth=0.6)
-    axes.set(xlabel="ω (rad/ps)", ylabel="N(ω)/n - (ω/ω_D)³ (% of all modes)", title="dashed: rejected by the rule",
+    axes.set(xlabel="ω (rad/ps)", ylabel=r"$N(\omega)/n - (\omega/\omega_D)^3$ (% of all modes)", title="dashed: rejected by the rule",
              xlim=(0, SETTINGS.omega_cut))  # fmt: skip
-    axes.legend(frameon=False, fontsize=7.5)
+    axes.legend(frameon=False, fontsize=7.5, handlelength=4)
     return made
 
 
@@ -408,16 +414,19 @@ def facts(glasses: Sequence[Sample]) -> dict[str, str]:
     error = {name: np.array([glass.values[name][1] for glass in glasses]) for name in ESTIMATORS}
     usual = f"H {SETTINGS.bin_width:g}"
     accepted = [glass for glass in glasses if not glass.verdict.reason]
-    near = sum(abs(glass.labels["paper"].frequency - glass.first_phonon) < SETTINGS.bin_width for glass in glasses)
+    (slope_name, slope_chance), (accepted_name, accepted_chance) = map(strongest_slope, (glasses, accepted))
+    near = sum(_at_phonons(glass) for glass in glasses)
     at_edge = sum("edge" in glass.labels["robust"].note for glass in glasses)
     shear = np.array([glass.shear for glass in glasses])
     lowest = np.array([glass.frequency_k[0] for glass in glasses])
     count = np.array([np.count_nonzero(glass.frequency_k < SETTINGS.omega_cut) for glass in glasses])
     return {
         "n_samples": str(len(glasses)),
+        "n_atoms": str(glasses[0].n_modes // 3 + 1),
+        "potential": POTENTIAL.name.split(".")[0],
         "n_melts": str(len({glass.melt for glass in glasses})),
-        "least_rate": f"{min(glass.rate for glass in glasses):.1e}",
-        "greatest_rate": f"{max(glass.rate for glass in glasses):.1e}",
+        "least_rate": f"{min(glass.rate for glass in glasses) / 1e13:.1f}e13",
+        "greatest_rate": f"{max(glass.rate for glass in glasses) / 1e13:.1f}e13",
         "decades": f"{np.log10(max(glass.rate for glass in glasses) / min(glass.rate for glass in glasses)):.1f}",
         "bin_width": f"{SETTINGS.bin_width:g}",
         "narrow": f"{BIN_WIDTHS[0]:g}",
@@ -456,17 +465,43 @@ def facts(glasses: Sequence[Sample]) -> dict[str, str]:
         "found_first": ", ".join(str(glass.finite_size.found_m[0]) for glass in glasses),
         "expected_first": str(glasses[0].finite_size.expected_m[0]),
         "n_accepted": str(len(accepted)),
+        "accepted_near": str(sum(_at_phonons(glass) for glass in accepted)),
+        "slope_name": slope_name,
+        "slope_chance": f"{slope_chance:.2f}",
+        "n_estimators": str(len(ESTIMATORS)),
+        "any_chance": f"{_of_any(slope_chance):.2f}",
+        "accepted_name": accepted_name,
+        "accepted_chance": f"{accepted_chance:.2f}",
+        "accepted_any": f"{_of_any(accepted_chance):.2f}",
         "rejected": "; ".join(glass.name for glass in glasses if glass.verdict.reason) or "none",
         "shear_lowest": f"{stats.spearmanr(shear, lowest).statistic:.2f}",
-        "rank_limit": f"{_rank_limit(len(glasses)):.2f}",
+        "rank_limit": f"{rank_limit(len(glasses)):.2f}",
         "paper_robust": f"{stats.spearmanr(value[usual], value['K']).statistic:.2f}",
     }
 
 
-def _rank_limit(n: int) -> float:
-    """Return the linear correlation that chance exceeds in one case of twenty, for ``n`` samples."""
-    t = stats.t(n - 2).ppf(0.975)
-    return float(t / np.sqrt(n - 2 + t**2))
+def _at_phonons(glass: Sample) -> bool:
+    return abs(glass.labels["paper"].frequency - glass.first_phonon) < SETTINGS.bin_width
+
+
+def _of_any(chance: float) -> float:
+    return 1.0 - (1.0 - chance) ** len(ESTIMATORS)
+
+
+def rank_limit(n: int) -> float:
+    """Return the least rank correlation that chance reaches in one case of twenty or fewer, by all orders of ``n``."""
+    order_on = np.array(list(itertools.permutations(range(n))))
+    size_o = np.sort(np.abs(1.0 - 6.0 * ((order_on - np.arange(n)) ** 2).sum(axis=1) / (n * (n**2 - 1))))
+    reached_o = 1.0 - np.searchsorted(size_o, size_o) / len(size_o)
+    return float(size_o[reached_o <= 0.05][0])  # noqa: PLR2004 - one of twenty
+
+
+def strongest_slope(glasses: Sequence[Sample]) -> tuple[str, float]:
+    """Return which estimator depends on the rate most clearly, and the probability that chance does as well."""
+    rate = np.log10([glass.rate for glass in glasses])
+    chance = {name: stats.linregress(rate, [glass.values[name][0] for glass in glasses]).pvalue for name in ESTIMATORS}
+    name = min(chance, key=lambda key: chance[key])
+    return name, float(chance[name])
 
 
 def main() -> None:

@@ -332,8 +332,9 @@ def pdf_figure(dataset: xr.Dataset) -> Figure:
 
 
 def _mean_spectrum(dataset: xr.Dataset, name: str, samples: NDArray[np.intp]) -> NDArray[np.float64] | None:
+    """Return the mean over samples; NaN beyond the frequency up to which all of them are known."""
     spectra = dataset[name].to_numpy()[samples]
-    spectra = spectra[np.isfinite(spectra).all(axis=1)]
+    spectra = spectra[np.isfinite(spectra).any(axis=1)]
     return spectra.mean(axis=0) if len(spectra) else None
 
 
@@ -346,26 +347,32 @@ def vdos_figure(dataset: xr.Dataset) -> Figure:
     CampaignError
         If no sample has a spectrum.
     """
-    _need(dataset, ["vdos", "reduced_vdos", "debye_level"], "vibration")
+    _need(dataset, ["kpm_vdos", "reduced_vdos", "debye_level"], "vibration")
     figure = _figure(9.2, 3.6)
     vdos_ax, reduced_ax = figure.subplots(1, 2, width_ratios=[1, 1.25])
-    omega = dataset["omega"].to_numpy()
+    omega, every = dataset["omega"].to_numpy(), dataset["kpm_omega"].to_numpy()
     top = 0.0
     for series in series_of(dataset):
-        for ax, name, scale in ((vdos_ax, "vdos", 1e3), (reduced_ax, "reduced_vdos", MICRO_THZ)):
+        for ax, name, x, scale, every_nth in (
+            (vdos_ax, "kpm_vdos", every, 1e3, 12),
+            (reduced_ax, "reduced_vdos", omega, MICRO_THZ, 3),
+        ):
             mean = _mean_spectrum(dataset, name, series.samples)
             if mean is None:
                 continue
             ax.plot(
-                omega, mean * scale, color=series.colour, ls=series.line, marker=series.marker, ms=3.2, markevery=3, lw=1.2,
-                label=series.name,
+                x, mean * scale, color=series.colour, ls=series.line, marker=series.marker, ms=3.2, markevery=every_nth,
+                lw=1.2, label=series.name,
             )  # fmt: skip
             if name == "reduced_vdos":
-                top = max(top, float(mean[omega > 2.0].max()) * scale)  # noqa: PLR2004 - below, one soft mode is a spike
+                top = max(top, float(np.nanmax(mean[omega > 2.0])) * scale)  # noqa: PLR2004 - below, one soft mode is a spike
+        smooth = _mean_spectrum(dataset, "kpm_reduced_vdos", series.samples)
+        if smooth is not None:
+            reduced_ax.plot(every, smooth * MICRO_THZ, color=series.colour, ls=series.line, lw=0.6, alpha=0.7)
     vdos_ax.set(
         xlabel=r"$\omega$ (rad/ps)", ylabel=r"$g(\omega)$ (10$^{-3}$ ps)", title="density of states", ylim=(0, None)
     )
-    vdos_ax.set_xlim(0, omega[-1] + omega[0])
+    vdos_ax.set_xlim(0, every[-1])
     _debye_lines(reduced_ax, dataset)
     reduced_ax.set(
         xlabel=r"$\omega$ (rad/ps)",

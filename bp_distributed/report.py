@@ -189,7 +189,8 @@ def _cards(context: ReportContext) -> list[tuple[str, str, str]]:
             )
         )
         if "frequency" in dataset:
-            cards.append((number(float(dataset["frequency"].max()), 3), "highest ω (rad/ps)", "all samples"))
+            worst = f"{float(dataset['residual'].max()):.0e}"
+            cards.append((worst, "largest eigen-residual", "of all modes, over the largest eigenvalue"))
     if context.training is not None:
         network = context.training.metrics["network"]
         note = f"network, {context.training.facts['samples']} samples in {context.training.facts['groups']} melts"

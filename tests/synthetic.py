@@ -78,6 +78,8 @@ def vibration_stage(rng, n_atoms, excess):
     share = rng.dirichlet(np.ones(n_atoms), 20).T
     atomic = share * vdos[:20]
     low = int((frequency < 10).sum())
+    kpm_omega = np.arange(1.0, 50.0, 0.25)
+    kpm = np.interp(kpm_omega, omega, vdos, right=0.0)
     search = (omega > 1.46 * (4000 / n_atoms) ** (1 / 3)) & (omega < 8.0)
     return labelled(
         frequency=frequency, participation_ratio=rng.beta(4, 6, low), omega=omega, vdos=vdos, reduced_vdos=reduced,
@@ -87,7 +89,11 @@ def vibration_stage(rng, n_atoms, excess):
         robust_intensity=0.9 * reduced[search].max(), robust_intensity_error=1.0e-5, robust_peak_frequency=3.9,
         shear_modulus=26.5, shear_modulus_spread=1.5, bulk_modulus=115.0, debye_frequency=32.5,
         debye_level=3.0 / 32.5**3, first_phonon=2.92 * (4000 / n_atoms) ** (1 / 3),
-        hessian_asymmetry=1e-16, residual=1e-13, translation_residual=1e-12,
+        hessian_asymmetry=1e-16, residual=1e-13, orthogonality=1e-13, translation_residual=1e-12,
+        fitted_intensity=reduced[search].max(), fitted_intensity_error=1.2e-5, excess_intensity=1.5e-4,
+        excess_intensity_error=1e-5, multiplet_modes=14, multiplet_level=2e-4, soft_mode_limit=0.9,
+        transverse_speed=1.9, longitudinal_speed=4.5, n_modes=n_modes, certified_below=1.8e308, kpm_omega=kpm_omega, kpm_vdos=kpm, kpm_vdos_error=0.02 * kpm,
+        kpm_reduced_vdos=kpm / kpm_omega**2, kpm_reduced_vdos_error=0.02 * kpm / kpm_omega**2,
     )  # fmt: skip
 
 

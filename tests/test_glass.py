@@ -30,7 +30,7 @@ def campaign(tmp_path_factory):
     text = (
         f"name: glass\npotential: {POTENTIALS / 'Cu-Zr_4.eam.fs'}\n"
         f"samples: [{{label: given, structures: [{GLASSES / NAME}], elements: [Cu, Zr]}}]\n"
-        "resources: {vibration: {cores: 2, memory: 4}}\n"
+        "resources: {vibration: {cores: 2, memory: 4}}\nvibration: {store_vectors: float32}\n"
     )
     campaign = write_campaign(tmp_path_factory.mktemp("glass") / "campaign", text)
     assert campaign.run(workers=0) is Ending.FINISHED
@@ -52,15 +52,33 @@ def test_energy_and_density_are_those_of_the_sample(campaign):
 def test_the_spectrum_is_the_reference_spectrum(campaign):
     result = campaign.load(campaign.store.plan.samples[0].sid, "vibration")
     frequency_k = result["frequency"].to_numpy()
-    assert len(frequency_k) == 3 * 4000 - 3
-    assert (frequency_k < 10).sum() == 724  # Tao et al. count 724 too
+    assert len(frequency_k) == 724  # Tao et al. count 724 too
+    assert int(result["n_modes"]) == 3 * 4000 - 3
+    assert 10.0 <= float(result["certified_below"]) < 10.3
+    assert float(result["orthogonality"]) < 1e-10
     np.testing.assert_allclose(frequency_k[:4], LOWEST_RAD_PS, atol=0.005)
-    found = {width: round(histogram(frequency_k, width).reduced_w.max() * MICRO_THZ) for width in INTENSITIES}
+    found = {
+        width: round(histogram(frequency_k, width, n_modes=11997, known_below=10.0).reduced_w.max() * MICRO_THZ)
+        for width in INTENSITIES
+    }
     assert found == pytest.approx(INTENSITIES, abs=1)
     assert float(result["intensity"]) * MICRO_THZ == pytest.approx(INTENSITIES[0.5], abs=1)
     assert 95 < float(result["debye_level"]) * MICRO_THZ < 101
     assert float(result["residual"]) < 1e-10
     assert result.sizes["low_mode"] == 724
+
+
+@pytest.mark.slow
+def test_density_of_states_at_all_frequencies_joins_the_low_modes(campaign):
+    result = campaign.load(campaign.store.plan.samples[0].sid, "vibration")
+    omega, vdos, error = (result[name].to_numpy() for name in ("kpm_omega", "kpm_vdos", "kpm_vdos_error"))
+    assert omega[-1] > 49.3  # the highest frequency
+    assert np.trapezoid(vdos, omega) == pytest.approx(1.0, abs=0.01)
+    low = (omega > 2.0) & (omega < 9.0)
+    spread = 0.25 * np.sqrt(1 - (omega[low] / omega[-1]) ** 2)
+    exact = np.exp(-0.5 * ((omega[low] - result["frequency"].to_numpy()[:, None]) / spread) ** 2)
+    exact = exact.sum(axis=0) / (np.sqrt(2 * np.pi) * spread * int(result["n_modes"]))
+    assert (np.abs(vdos[low] - exact) < 4 * error[low]).mean() > 0.9
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from bp_distributed.physics.configuration import Configuration
 from bp_distributed.physics.eam import evaluate
 from bp_distributed.physics.elastic import Continuum, ElasticModuli, continuum_of, elastic_moduli
 from bp_distributed.physics.hessian import FactoredHessian, factored_hessian
-from bp_distributed.physics.kpm import N_WIDTHS, chebyshev_moments
+from bp_distributed.physics.kpm import chebyshev_moments
 from bp_distributed.physics.modes import Modes, normal_modes, participation_ratio
 from bp_distributed.physics.outcome import Arrays, Outcome, Progress
 from bp_distributed.physics.potential import EAMPotential, read_potential
@@ -26,7 +26,7 @@ from bp_distributed.physics.solved import Solved
 
 N_PHASES = 6
 
-N_MOMENTS, KPM_GRID = 320, 0.25
+N_MOMENTS, KPM_START, KPM_STEP = 320, 1.0, 0.25
 """Moments and grid (rad/ps) of the density of states over all frequencies: both resolve 0.25 rad/ps."""
 
 PROBES = 16
@@ -168,8 +168,7 @@ def _all_frequencies(hessian: FactoredHessian, masses_i: NDArray[np.float64]) ->
     """Return g and g/ω² up to the highest frequency by the kernel polynomial method; errors hold noise and bias."""
     dynamical = hessian.mass_weighted(masses_i).astype(np.float32)
     moments = chebyshev_moments(dynamical, masses_i, N_MOMENTS)
-    first = int(np.ceil(N_WIDTHS * float(moments.width(np.zeros(1))[0]) / KPM_GRID))
-    omega_w = np.arange(first, int(moments.omega_top / KPM_GRID) + 1) * np.float64(KPM_GRID)
+    omega_w = np.arange(KPM_START, moments.omega_top, KPM_STEP)
     density, reduced = moments.density(omega_w), moments.reduced_density(omega_w)
     return {
         "kpm_omega": omega_w,
@@ -189,6 +188,8 @@ def _elastic_arrays(configuration: Configuration, moduli: ElasticModuli, continu
         "shear_modulus": np.float64(moduli.shear),
         "shear_modulus_spread": np.float64(moduli.shear_spread),
         "bulk_modulus": np.float64(moduli.bulk),
+        "transverse_speed": np.float64(continuum.transverse_speed),
+        "longitudinal_speed": np.float64(continuum.longitudinal_speed),
         "debye_frequency": np.float64(continuum.debye_frequency),
         "debye_level": np.float64(continuum.debye_level),
         "first_phonon": np.float64(continuum.first_phonon(_longest_edge(configuration))),
@@ -203,10 +204,13 @@ def _spectral(
     n_low = int(np.count_nonzero(frequency_k < settings.omega_cut))
     vectors_kic = modes.vectors_kic[:n_low]
     window = spectrum.peak_window(first_phonon, settings.bin_width)
-    binned = spectrum.histogram(frequency_k, settings.bin_width, n_modes=n_modes)
+    binned = spectrum.histogram(frequency_k, settings.bin_width, n_modes=n_modes, known_below=settings.omega_cut)
     atomic = spectrum.atomic_spectrum(frequency_k, vectors_kic, window, settings, n_modes=n_modes)
     paper = spectrum.paper_label(frequency_k, settings, n_modes=n_modes)
     robust = spectrum.robust_label(frequency_k, first_phonon, settings, n_modes=n_modes)
+    fitted = spectrum.fitted_label(frequency_k, first_phonon, settings, n_modes=n_modes)
+    excess = spectrum.excess_label(frequency_k, first_phonon, continuum.debye_frequency, settings, n_modes=n_modes)
+    size = spectrum.finite_size(frequency_k, first_phonon, paper.intensity, settings, n_modes=n_modes)
     verdict = spectrum.judge(frequency_k, first_phonon, settings, n_modes=n_modes)
     arrays: Numbers = {
         "frequency": frequency_k,
@@ -224,6 +228,13 @@ def _spectral(
         "robust_intensity": np.float64(robust.intensity),
         "robust_intensity_error": np.float64(robust.error),
         "robust_peak_frequency": np.float64(robust.frequency),
+        "fitted_intensity": np.float64(fitted.intensity),
+        "fitted_intensity_error": np.float64(fitted.error),
+        "excess_intensity": np.float64(excess.intensity),
+        "excess_intensity_error": np.float64(excess.error),
+        "multiplet_modes": np.int64(size.found_m[0]),
+        "multiplet_level": np.float64(size.level),
+        "soft_mode_limit": np.float64(size.soft_mode),
     }
     evidence = {
         "criterion": verdict.criterion,
@@ -232,5 +243,7 @@ def _spectral(
         "peak_window": list(window),
         "robust_window": list(robust.window),
         "robust_note": robust.note,
+        "fitted_note": fitted.note,
+        "excess_note": excess.note,
     }
     return arrays, verdict, evidence

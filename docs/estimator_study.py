@@ -307,9 +307,9 @@ def figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
 
 def multiplets(axes: Axes, glass: Sample) -> None:
     """Mark the first two multiplets of transverse phonons."""
-    for omega, name in zip(glass.finite_size.multiplet_m, (FIRST, SECOND), strict=True):
+    for omega, name, side in zip(glass.finite_size.multiplet_m, (FIRST, SECOND), ("right", "left"), strict=True):
         axes.axvline(omega, color="#009E73", linestyle=(0, (4, 2)), linewidth=1.0, zorder=0)
-        axes.annotate(name, (omega, 0.97), xycoords=("data", "axes fraction"), va="top", ha="right",
+        axes.annotate(name, (omega, 0.97), xycoords=("data", "axes fraction"), va="top", ha=side,
                       fontsize=9, color="#00664b")  # fmt: skip
 
 

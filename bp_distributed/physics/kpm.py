@@ -6,8 +6,8 @@ X = 1 - 2D/Λ into cosines of θ.  From the moments, averaged over random unit v
 
 .. math:: \mu_m = \langle r^T T_m(X)\, r \rangle = \frac{1}{n} \sum_k \cos m\theta_k ,
 
-a cosine series gives the density in θ, broadened by the Jackson kernel, whose rms width is exactly π/(M + 1) for
-M moments.  With ω = Ω sin(θ/2), Ω = √Λ, the width in frequency is
+a cosine series gives the density in θ, broadened by the Jackson kernel.  For M moments the mean of cos Δθ over the
+kernel is cos(π/(M + 1)), so its rms width is π/(M + 1).  With ω = Ω sin(θ/2), Ω = √Λ, the width in frequency is
 
 .. math:: \sigma(\omega) = \frac{\pi}{2 (M + 1)} \sqrt{\Omega^2 - \omega^2} ,
 

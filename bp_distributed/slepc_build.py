@@ -89,7 +89,11 @@ def build(say: Say) -> SlepcHome:
         if not (home / MARKER).exists():
             _check_compilers()
             shutil.rmtree(home, ignore_errors=True)  # of a build that was interrupted
-            _Build(home, say).run()
+            try:
+                _Build(home, say).run()
+            except InfrastructureError:
+                shutil.rmtree(home, ignore_errors=True)  # the log lies beside it
+                raise
     return slepc_home()
 
 
@@ -188,7 +192,7 @@ class _Build:
         packed = ["--no-binary", ":all:", "--no-build-isolation", "-d", "packed", "-r", "sources.txt"]
         self._call("fetch the sources", [*pip, "download", *only, *packed], PYTHONPATH=str(self._tools))
         for archive in sorted((self._work / "packed").glob("*.tar.gz")):
-            shutil.unpack_archive(archive, self._work, filter="data")
+            shutil.unpack_archive(archive, self._work)  # its hash is known, so no filter is needed
 
     def _blas(self) -> None:
         library = self._prefix / "lib"

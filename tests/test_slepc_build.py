@@ -74,6 +74,16 @@ def test_the_rest_of_an_interrupted_build_is_removed(monkeypatch):
     assert found == [False]
 
 
+def test_a_failed_build_leaves_its_log_only(monkeypatch):
+    monkeypatch.setattr(slepc_build, "_check_compilers", lambda: None)
+    monkeypatch.setattr(slepc_build._Build, "_fetch", lambda self: self._call("compile", ["false"]))
+    with pytest.raises(InfrastructureError, match="failed at 'compile': no message"):
+        build(quiet)
+    home = slepc_build._home()
+    assert not home.exists()
+    assert home.with_name(f"{home.name}.log").exists()
+
+
 def test_two_builders_take_turns(monkeypatch):
     monkeypatch.setattr(slepc_build, "_check_compilers", lambda: None)
     inside, second_waits, runs = threading.Event(), threading.Event(), []

@@ -307,7 +307,7 @@ def _largest(
 ) -> list[Any]:
     """Return (eigenvalue, error, vector) of the largest eigenpairs of p(D) orthogonal to ``deflated``.
 
-    ``n_wanted`` sets the size of the basis; the search ends when a converged eigenvalue lies below ``limit``.
+    The search ends when ``n_wanted`` have converged, or one below ``limit``.
     """
     from petsc4py import PETSc  # noqa: PLC0415
     from slepc4py import SLEPc  # noqa: PLC0415
@@ -334,7 +334,7 @@ def _largest(
 
     def enough(solver: Any, restarts: int, max_restarts: int, n_converged: int, n_wanted: int) -> Any:  # noqa: ARG001
         value_k = projected.getArray(SLEPc.DS.MatType.T)[:, 0]
-        if n_converged and value_k[n_converged - 1] < limit:
+        if n_converged >= n_wanted or (n_converged and value_k[n_converged - 1] < limit):
             return True
         return SLEPc.EPS.ConvergedReason.DIVERGED_ITS if restarts >= max_restarts else None
 

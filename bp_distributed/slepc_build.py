@@ -177,7 +177,8 @@ class _Build:
         self._bindings()
         self._try()
         shutil.rmtree(self._work)
-        shutil.rmtree(self._prefix / "include")
+        for needed_to_build_only in ("include", "share"):
+            shutil.rmtree(self._prefix / needed_to_build_only)
         (self._home / MARKER).touch()
         self._say(f"{self._elapsed()} done")
 

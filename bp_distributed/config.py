@@ -15,7 +15,7 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -37,8 +37,8 @@ from bp_distributed.errors import ConfigError
 from bp_distributed.strict_yaml import Document, KeyPath, is_clean, read_yaml
 
 SCHEMA = 1
-Stage = Literal["melt", "quench", "relax", "structure", "vibration"]
-STAGES: tuple[Stage, ...] = ("melt", "quench", "relax", "structure", "vibration")
+Stage = Literal["melt", "quench", "relax", "structure", "vibration", "gruneisen"]
+STAGES: tuple[Stage, ...] = ("melt", "quench", "relax", "structure", "vibration", "gruneisen")
 """In the order they run."""
 DEFAULT_POTENTIAL = "CuZr_mm.eam.fs"
 POTENTIAL_PATH = "BPD_POTENTIALS"
@@ -296,12 +296,29 @@ class VibrationConfig(Model):
     all_vectors_below_atoms: Annotated[Whole, Field(ge=0)] = 1100
     kernel_width: RadPerPs = 0.4
     """σ of the robust kernel estimate."""
+    solver: Literal["auto", "lapack", "chebyshev", "slepc"] = "auto"
+    """``lapack`` finds all modes, ``chebyshev`` and ``slepc`` (over MPI) those below ``omega_cut``."""
+    certificate: Literal["auto", "cholesky", "search"] = "auto"
+    """How ``chebyshev`` shows that no low mode is missing: a proof, or a search with a known chance of error."""
+    store_vectors: Literal["none", "float32"] = "none"
+    """Keep the vectors below ``omega_cut``: 12 bytes per atom and mode."""
 
     @model_validator(mode="after")
     def _has_bins(self) -> VibrationConfig:
         if self.bin_width > self.omega_cut:
             raise AtKeyError("bin_width", f"got {self.bin_width:g}, expected at most omega_cut {self.omega_cut:g}")
         return self
+
+
+class GruneisenConfig(Model):
+    """How modes change with the volume; the stage runs where this section is given."""
+
+    volume_step: Annotated[Number, Field(ge=1e-4, le=0.05)] = 0.01
+    """Modes are compared at 1 - step, 1 and 1 + step of the volume; the paper's step."""
+    omega_cut: RadPerPs = 10.0
+    """Larger systems are solved below this frequency."""
+    all_vectors_below_atoms: Annotated[Whole, Field(ge=0)] = 1100
+    """Smaller ones get all modes, and with them the atomic parameters."""
 
 
 class TrainingConfig(Model):
@@ -345,6 +362,7 @@ class StageResources(Model):
     relax: Resources = Resources()
     structure: Resources = Resources()
     vibration: Resources = Resources(memory=6.0)
+    gruneisen: Resources = Resources(memory=6.0)
 
 
 class Budget(Model):
@@ -383,7 +401,9 @@ class CampaignConfig(Model):
     protocol: Protocol = Protocol()
     structure: StructureConfig = StructureConfig()
     vibration: VibrationConfig = VibrationConfig()
+    gruneisen: GruneisenConfig | None = None
     stages: tuple[Stage, ...] = STAGES
+    """Which of the stages run, of those that the samples and sections call for."""
     training: TrainingConfig = TrainingConfig()
     resources: StageResources = StageResources()
     budget: Budget = Budget()
@@ -402,9 +422,17 @@ class CampaignConfig(Model):
             raise AtKeyError("stages", "quench needs melt before it")
         made = any(isinstance(block, MeltedBlock) for block in self.samples) and "quench" not in self.stages
         given = any(isinstance(block, GivenBlock) for block in self.samples) and "relax" not in self.stages
-        if {"structure", "vibration"} & set(self.stages) and (made or given):
+        if self.analyses and (made or given):
             raise AtKeyError("stages", f"structure and vibration need {'quench' if made else 'relax'} before them")
         return self
+
+    @property
+    def analyses(self) -> dict[Stage, StructureConfig | VibrationConfig | GruneisenConfig]:
+        """Settings of the stages that start from an inherent structure, as far as they run."""
+        settings: dict[Stage, StructureConfig | VibrationConfig | GruneisenConfig | None] = {
+            "structure": self.structure, "vibration": self.vibration, "gruneisen": self.gruneisen,
+        }  # fmt: skip
+        return {stage: found for stage, found in settings.items() if found is not None and stage in self.stages}
 
 
 # ---- loading ----------------------------------------------------------------------------------------------------------
@@ -496,8 +524,9 @@ def _known_keys(steps: KeyPath) -> list[str]:
     for step in steps[:-1]:
         field = model.model_fields.get(step) if isinstance(step, str) else None
         inner = field.annotation if field else _TAGGED.get(str(step))
-        if isinstance(inner, type) and issubclass(inner, Model):
-            model = inner
+        for choice in get_args(inner) or (inner,):  # a section that may be left out is a union with None
+            if isinstance(choice, type) and issubclass(choice, Model):
+                model = choice
     return [field.alias or name for name, field in model.model_fields.items()]
 
 

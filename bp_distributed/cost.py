@@ -32,10 +32,21 @@ START_S = 1.0
 _LOW_VECTORS_ONLY = 0.5
 """Share of a whole diagonalisation when few vectors are wanted and the matrix is large (measured at n = 12,000)."""
 
+_LOW_MODES_S, _LOW_MODES_N, _LOW_MODES_POWER = 70.0, 12_000, 2.57
+"""Core-seconds of the low modes and their proof by products, on the machine of ``TYPICAL``.
+
+Measured at n = 12,000 (35 s on two cores) and 58,956 (2100 s).
+"""
+
+_LOW_SHARE, _LOW_SHARE_CUT = 0.06, 10.0
+"""Share of modes below 10 rad/ps (727 of 12,000); it grows as the cube of the cut."""
+
 _OTHER_VIBRATION_S_PER_ATOM = 1.6e-3
 """Assembly, elastic constants and atomic quantities."""
 
-_EMPTY_RESULT_BYTES = {"melt": 37_000, "quench": 26_000, "relax": 10_000, "structure": 20_000, "vibration": 42_000}
+_EMPTY_RESULT_BYTES = {
+    "melt": 37_000, "quench": 26_000, "relax": 10_000, "structure": 20_000, "vibration": 42_000, "gruneisen": 20_000
+}  # fmt: skip
 """netCDF's own share, which is larger than the numbers of a small sample."""
 
 
@@ -91,13 +102,29 @@ def task_seconds(plan: Plan, task: TaskSpec, calibration: Mapping[str, Any] | No
             steps = md_steps(plan, task) + (MINIMISATION_STEPS if task.stage == "quench" else 0)
             work = steps * n_atoms * rates["md_seconds_per_atom_step"]
         case "relax":
-            work = MINIMISATION_STEPS * n_atoms * rates["md_seconds_per_atom_step"]
+            work = _minimisation_seconds(n_atoms, rates)
         case "structure":
             work = n_atoms * rates["pdf_seconds_per_atom"]
-        case _:
-            share = 1.0 if n_atoms <= task.request["all_vectors_below_atoms"] else _LOW_VECTORS_ONLY
-            work = share * rates["eigh_seconds_per_n3"] * (3 * n_atoms) ** 3 + _OTHER_VIBRATION_S_PER_ATOM * n_atoms
+        case "vibration":
+            work = _modes_seconds(n_atoms, task.request, rates) + _OTHER_VIBRATION_S_PER_ATOM * n_atoms
+        case _:  # modes at three volumes
+            work = 3 * (_minimisation_seconds(n_atoms, rates) + _modes_seconds(n_atoms, task.request, rates))
     return START_S + float(work)
+
+
+def _minimisation_seconds(n_atoms: int, rates: Mapping[str, Any]) -> float:
+    return float(MINIMISATION_STEPS * n_atoms * rates["md_seconds_per_atom_step"])
+
+
+def _modes_seconds(n_atoms: int, request: Mapping[str, Any], rates: Mapping[str, Any]) -> float:
+    """Return core-seconds: by LAPACK where all modes are wanted, else by products, fitted to two sizes."""
+    whole = rates["eigh_seconds_per_n3"] * (3 * n_atoms) ** 3
+    if n_atoms <= request["all_vectors_below_atoms"]:
+        return float(whole)
+    if request["solver"] == "lapack":
+        return float(_LOW_VECTORS_ONLY * whole)
+    slower = rates["eigh_seconds_per_n3"] / TYPICAL["eigh_seconds_per_n3"]
+    return float(slower * _LOW_MODES_S * (3 * n_atoms / _LOW_MODES_N) ** _LOW_MODES_POWER)
 
 
 def md_steps(plan: Plan, task: TaskSpec) -> int:
@@ -128,10 +155,20 @@ def task_bytes(plan: Plan, task: TaskSpec) -> float:
             bins = float(request["r_max"]) / float(request["bin_width"])
             # Three of four bytes stay: the atomic functions are zero below the first shell.
             numbers = 3.0 * n_atoms * bins * len(request["elements"]) if request["atomic"] else 0.0
-        case _:
+        case "vibration":
             bins = float(request["omega_cut"]) / float(request["bin_width"])
             numbers = n_atoms * (24.0 + 0.72 * (16.0 + 4.0 * bins))
+            if request["store_vectors"] == "float32":
+                numbers += 12.0 * n_atoms * _low_modes(n_atoms, float(request["omega_cut"]))
+        case _:
+            every = n_atoms <= request["all_vectors_below_atoms"]
+            modes = 3.0 * n_atoms if every else _low_modes(n_atoms, float(request["omega_cut"]))
+            numbers = 32.0 * modes + (16.0 if every else 8.0) * n_atoms
     return numbers + _EMPTY_RESULT_BYTES[task.stage]
+
+
+def _low_modes(n_atoms: int, omega_cut: float) -> float:
+    return 3.0 * n_atoms * min(1.0, _LOW_SHARE * (omega_cut / _LOW_SHARE_CUT) ** 3)
 
 
 def _history_bytes(plan: Plan, task: TaskSpec) -> float:

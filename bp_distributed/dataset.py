@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from bp_distributed.units import VARIABLES
 
+VECTORS_PER_CHUNK = 64
+"""One mode is read without the others, yet a chunk is large enough to compress."""
+
 _SINGLE_PRECISION = {"atomic_pdf", "atomic_vdos"}
 
 
@@ -34,11 +37,14 @@ def label(arrays: dict[str, NDArray[Any]], attributes: dict[str, Any]) -> xr.Dat
 
 def write(dataset: xr.Dataset, path: Path) -> None:
     """Write a netCDF4 file whose every chunk carries a checksum."""
-    encoding = {
+    encoding: dict[Any, dict[str, Any]] = {
         name: {"zlib": True, "complevel": 1, "shuffle": True, "fletcher32": True}
         for name, variable in dataset.variables.items()
         if variable.ndim and variable.dtype.kind in "fiu"
     }
+    if "vector" in encoding and dataset["vector"].size:
+        n_modes, *rest = dataset["vector"].shape
+        encoding["vector"]["chunksizes"] = (min(n_modes, VECTORS_PER_CHUNK), *rest)
     dataset.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
 
 

@@ -3,8 +3,8 @@
 
 Quantities of a whole sample lie along ``sample``; quantities of single atoms along ``row`` and histories along
 ``history_row``, sample after sample, counted by ``row_size`` and ``history_row_size`` (CF contiguous ragged arrays).
-A sample that lacks a stage stays listed, with NaN.  Atomic pair distributions stay in the samples' own files: they are
-too large to copy.
+A sample that lacks a stage stays listed, with NaN.  Atomic pair distributions and vectors of modes stay in the samples'
+own files: they are too large to copy.
 """
 
 from __future__ import annotations
@@ -24,16 +24,20 @@ from numpy.typing import NDArray
 from bp_distributed.errors import CampaignError, Reason, StoreError
 from bp_distributed.units import VARIABLES, Variable
 
-GRIDS = {"r_bin": "r", "omega_bin": "omega", "low_omega_bin": "low_omega"}
+GRIDS = {"r_bin": "r", "omega_bin": "omega", "low_omega_bin": "low_omega", "kpm_bin": "kpm_omega"}
 """Dimension and the coordinate along it, which all samples must share."""
 
-LEFT_OUT = frozenset({"atomic_pdf", "mean_square_displacement", "branch_position", "branch_velocity", "branch_cell"})
+LEFT_OUT = frozenset(
+    {"atomic_pdf", "mean_square_displacement", "branch_position", "branch_velocity", "branch_cell", "vector"}
+)
 SINGLE_PRECISION = frozenset(
     {"partial_pdf", "total_pdf", "vdos", "reduced_vdos", "atomic_vdos", "atomic_intensity", "atomic_window_intensity",
      "participation_ratio"}
 )  # fmt: skip
 ROWS = {"atom": ("row", "row_size"), "history": ("history_row", "history_row_size")}
 """Ragged dimension of a single sample, its name here, and the variable that counts it."""
+
+_SPECTRAL = frozenset({"omega_bin", "kpm_bin"})
 
 SAMPLE_VARIABLES = {
     "cooling_rate": Variable(("sample",), "K s-1", "cooling rate of the quench; missing for structures made elsewhere"),
@@ -252,14 +256,22 @@ def _labelled(known: Variable, values: NDArray[Any]) -> xr.Variable:
 
 
 def _without_gaps(name: str, columns: _Columns, values: NDArray[Any]) -> NDArray[Any]:
-    """Spectra end at each sample's highest mode: beyond it g is zero, not unknown."""
-    if VARIABLES[name].dims == ("omega_bin",):
+    """Spectra end at each sample's highest mode: beyond it g is zero, not unknown, if all modes are known."""
+    grid = VARIABLES[name].dims[0] if VARIABLES[name].dims else ""
+    if grid in _SPECTRAL:
         there = ~np.isnan(values).all(axis=1)
+        if grid == "omega_bin":
+            there &= _all_modes_known(columns)
         values[there] = np.nan_to_num(values[there], nan=0.0)
-        missing = len(columns.grids["omega"]) - values.shape[1]
-        if missing:
-            raise CampaignError(f"{name!r} and 'omega' differ in length")
+        if len(columns.grids[GRIDS[grid]]) != values.shape[1]:
+            raise CampaignError(f"{name!r} and {GRIDS[grid]!r} differ in length")
     return values
+
+
+def _all_modes_known(columns: _Columns) -> NDArray[np.bool_]:
+    """Tell for each sample whether ``frequency`` holds all its modes."""
+    known = np.isfinite(columns.arrays["frequency"]).sum(axis=1)
+    return np.asarray(known >= columns.arrays["n_modes"])
 
 
 def _add_histories(dataset: xr.Dataset, columns: _Columns, n_samples: int) -> None:

@@ -27,6 +27,8 @@ class Job:
     """Larger goes first."""
     deadline_s: float = 86400.0
     threads: int = 1
+    memory_bytes: float | None = None
+    """What the step may use; None if nobody said."""
     attributes: dict[str, Any] = field(default_factory=dict)
 
 

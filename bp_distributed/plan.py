@@ -32,7 +32,9 @@ from bp_distributed.config import (
 )
 from bp_distributed.errors import ConfigError
 
-PROTOCOL_VERSION: dict[Stage, int] = {"melt": 1, "quench": 1, "relax": 1, "structure": 1, "vibration": 1}
+PROTOCOL_VERSION: dict[Stage, int] = {
+    "melt": 1, "quench": 1, "relax": 1, "structure": 1, "vibration": 2, "gruneisen": 1
+}  # fmt: skip
 """Raised when a stage's code gives other numbers for the same request; part of every id."""
 
 HUGE = 1_000_000
@@ -40,8 +42,14 @@ LARGEST = 10_000_000
 """Samples in one plan, which is held in memory at about 4 kB each."""
 
 PLAUSIBLE_RATES_K_PER_S = (1e8, 1e15)
-BYTES_PER_N2 = 20
+DENSE_BYTES_PER_N2 = 20
 """Memory of a dense diagonalisation, per matrix element (measured at n = 12,000: 2.7 GiB)."""
+
+PACKED_BYTES_PER_N2 = 4
+"""Of the proof that no low mode is missing: half a matrix in single precision."""
+
+LOW_MODES_BYTES = 3e9
+"""Of the low modes of a large system: the operator and the vectors that span them."""
 
 _ID_LENGTH = 20
 _SETFL = (".eam.fs", ".eam.alloy")
@@ -377,6 +385,16 @@ def _structures(config: CampaignConfig, base: Path, index: int, block: GivenBloc
         yield path
 
 
+def modes_bytes(n_atoms: int, all_vectors_below_atoms: int, vibration: VibrationConfig) -> float:
+    """Return the memory that the normal modes of a system take, in bytes."""
+    squared = (3.0 * n_atoms) ** 2
+    dense = DENSE_BYTES_PER_N2 * squared
+    if vibration.solver == "lapack" or n_atoms <= all_vectors_below_atoms:
+        return dense
+    proof = 0.0 if vibration.certificate == "search" else PACKED_BYTES_PER_N2 * squared
+    return min(dense, LOW_MODES_BYTES + proof)
+
+
 class _Maker:
     """Collects samples, melts and tasks block by block."""
 
@@ -394,11 +412,14 @@ class _Maker:
             **_dynamics(config),
         }
         self._cooling_fingerprint = digest(self._cooling)
-        self._analysis = [self._prepared(stage) for stage in ("structure", "vibration") if stage in config.stages]
+        self._analysis = [self._prepared(stage) for stage in config.analyses]
 
     def _prepared(self, stage: Stage) -> tuple[Stage, dict[str, Any], str]:
-        settings: StructureConfig | VibrationConfig = getattr(self.config, stage)
-        request = {"elements": list(self.potential.elements), **settings.model_dump()}
+        request = {"elements": list(self.potential.elements), **self.config.analyses[stage].model_dump()}
+        if stage == "gruneisen":
+            vibration = self.config.vibration
+            solver = "auto" if vibration.solver == "slepc" else vibration.solver  # three solves in one process
+            request |= {"solver": solver, "certificate": vibration.certificate}
         return stage, self._complete(request), digest(request)
 
     def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -490,10 +511,14 @@ class _Maker:
 
     def _warn_of_memory(self) -> None:
         largest = max((sample.n_atoms for sample in self.samples.values()), default=0)
-        needed, given = BYTES_PER_N2 * (3 * largest) ** 2 / 2**30, self.config.resources.vibration.memory
-        if "vibration" in self.config.stages and needed > given:
-            what = f"vibration of {largest} atoms needs about {math.ceil(needed)} GiB, resources.vibration.memory gives"
-            self.warnings.append(f"{what} {given:g}")
+        for stage, settings in self.config.analyses.items():
+            if isinstance(settings, StructureConfig):
+                continue
+            needed = modes_bytes(largest, settings.all_vectors_below_atoms, self.config.vibration) / 2**30
+            given = getattr(self.config.resources, stage).memory
+            if needed > given:
+                what = f"{stage} of {largest} atoms needs about {math.ceil(needed)} GiB, resources.{stage}.memory gives"
+                self.warnings.append(f"{what} {given:g}")
 
     # ---- given blocks ----
 

@@ -8,14 +8,17 @@ is fed paths and answers one line each; it ends when its owner closes the pipe o
 from __future__ import annotations
 
 import json
+import math
 import select
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
 TIMEOUT_S = 60.0
+_NUMBERS_AT_A_TIME = 1 << 24
 
 
 class Reader:
@@ -83,12 +86,23 @@ def examine(path: str) -> str:
                 known = VARIABLES[name]
                 if variable.dimensions != known.dims or variable.units != known.units:
                     return f"{name}: dimensions {variable.dimensions} and unit {variable.units!r} are not as defined"
-                values: Any = variable[...]
-                if np.ma.is_masked(values) or not np.isfinite(np.ma.getdata(values)).all():
-                    return f"{name}: holds missing or non-finite numbers"
+                for part in _parts(variable.shape):
+                    values: Any = variable[part]
+                    if np.ma.is_masked(values) or not np.isfinite(np.ma.getdata(values)).all():
+                        return f"{name}: holds missing or non-finite numbers"
     except (OSError, RuntimeError, AttributeError, ValueError, KeyError) as error:
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def _parts(shape: tuple[int, ...]) -> Iterator[Any]:
+    """Yield what to index an array with so that it never lies in memory whole."""
+    if not shape:
+        yield ...
+        return
+    step = max(64, _NUMBERS_AT_A_TIME // max(1, math.prod(shape[1:])))
+    for begin in range(0, shape[0], step):
+        yield slice(begin, begin + step)
 
 
 def main() -> None:

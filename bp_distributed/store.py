@@ -144,7 +144,8 @@ class Store:
         return Job(
             key=task.key, stage=task.stage, root=str(self.root), folder=task.folder, request=task.request,
             potential=self.plan.potential.file, source=task.source or (self.plan.task(task.needs[0]).folder if task.needs else ""),
-            epoch=epoch, deadline_s=Resources(**resources).walltime_s, threads=resources["cores"], attributes=attributes,
+            epoch=epoch, deadline_s=Resources(**resources).walltime_s, threads=resources["cores"],
+            memory_bytes=resources["memory"] * 2**30, attributes=attributes,
         )  # fmt: skip
 
     def unfinished(self) -> list[TaskSpec]:

@@ -124,7 +124,12 @@ def _prepare(job: Job, attempt: Attempt) -> None:
     potential = Path(job.root) / job.potential
     shutil.copyfile(potential, attempt.folder / job.request["potential_file"])
     earlier = [other.folder for other in attempts_of(attempt.folder.parent.parent) if other.folder != attempt.folder]
-    request = {**job.request, "resume_from": [str(path) for path in reversed(earlier)]}
+    request = {
+        **job.request,
+        "resume_from": [str(path) for path in reversed(earlier)],
+        "threads": job.threads,
+        "memory_bytes": job.memory_bytes,
+    }
     durable.write_new(attempt.folder / "request.json", json.dumps(request, indent=1).encode())
     if make := _INPUTS.get(job.stage):
         with (attempt.folder / "inputs.npz").open("wb") as file:
@@ -160,6 +165,7 @@ _INPUTS: dict[str, Callable[[Path, Mapping[str, Any]], dict[str, NDArray[Any]]]]
     "relax": _from_file,
     "structure": _from_inherent,
     "vibration": _from_inherent,
+    "gruneisen": _from_inherent,
 }
 
 

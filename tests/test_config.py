@@ -163,6 +163,21 @@ WRONG = [
         "name: x\n" + BLOCK + "vibration: {bin_width: 20}\n",
         r":4: vibration\.bin_width: got 20, expected at most omega_cut",
     ),
+    (
+        "name: x\n" + BLOCK + "vibration: {solver: arpack}\n",
+        r":4: vibration\.solver: got 'arpack', expected 'auto', 'lap",
+    ),
+    (
+        "name: x\n" + BLOCK + "vibration: {certificate: none}\n",
+        r":4: .*got 'none', expected 'auto', 'cholesky' or 'sea",
+    ),
+    (
+        "name: x\n" + BLOCK + "vibration: {store_vectors: float64}\n",
+        r":4: .*got 'float64', expected 'none' or 'float32'",
+    ),
+    ("name: x\n" + BLOCK + "gruneisen: {volume_step: 0.1}\n", r":4: gruneisen\.volume_step: got 0.1, expected less"),
+    ("name: x\n" + BLOCK + "gruneisen: {step: 0.1}\n", r":4: .*unknown key, expected volume_step, omega_cut, all_vec"),
+    ("name: x\n" + BLOCK + "gruneisen: {}\nstages: [gruneisen]\n", r":5: stages: structure and vibration need quench"),
     ("name: x\n" + BLOCK + "stages: [quench]\n", r":4: stages: quench needs melt before it"),
     ("name: x\n" + BLOCK + "stages: [melt, vibration]\n", r":4: stages: structure and vibration need quench"),
     ("name: x\n" + BLOCK + "stages: [melting]\n", r":4: stages\.0: got 'melting', expected 'melt', 'quench'"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bp_distributed.config import CampaignConfig
+from bp_distributed.config import CampaignConfig, VibrationConfig
 from bp_distributed.errors import ConfigError
 from bp_distributed.plan import (
     HUGE,
@@ -24,6 +24,7 @@ from bp_distributed.plan import (
     digest,
     input_files,
     make_plan,
+    modes_bytes,
     potential_reference,
 )
 
@@ -95,8 +96,8 @@ def test_known_ids_never_move(base):
     assert (melt.melt_id, melt.seed) == ("cae36e2ce1001102eb99", 141308881)
     assert [s.sid for s in plan.samples] == ["9b5e5526b51960704661", "fbb0dad5634f39f6c2cb", "8ac17d551508a52178c7"]
     assert [t.folder.rpartition("/")[2] for t in plan.tasks] == [
-        "melt-5333d813", "quench-714c5869", "structure-0d3e1281", "vibration-29c1c686", "quench-aa9eb8da",
-        "structure-4387423e", "vibration-a045cb59", "relax-16ad9be2", "structure-c5a4f4e7", "vibration-6c32d4ab",
+        "melt-5333d813", "quench-714c5869", "structure-0d3e1281", "vibration-be087ca2", "quench-aa9eb8da",
+        "structure-4387423e", "vibration-299d2cc7", "relax-16ad9be2", "structure-c5a4f4e7", "vibration-870c18b9",
     ]  # fmt: skip
 
 
@@ -265,6 +266,33 @@ def test_stages_can_be_left_out(base):
     assert planned(base, melted(), stages=[]).tasks == ()
 
 
+def test_grueneisen_parameters_are_computed_where_the_section_is_given(base):
+    plain, asked = planned(base, melted()), planned(base, melted(), gruneisen={})
+    assert {task.key for task in plain.tasks} < {task.key for task in asked.tasks}
+    assert asked.stages == ("melt", "quench", "structure", "vibration", "gruneisen")
+    sid = asked.samples[0].sid
+    task = asked.task(f"gruneisen-{sid}")
+    assert task.needs == (f"quench-{sid}",)
+    assert task.request == {
+        "elements": ["Cu", "Zr"], "volume_step": 0.01, "omega_cut": 10.0, "all_vectors_below_atoms": 1100,
+        "solver": "auto", "certificate": "auto", "potential_file": "potential.eam.fs",
+    }  # fmt: skip
+    some = planned(base, melted(), gruneisen={}, stages=["melt", "quench", "structure"])
+    assert some.stages == ("melt", "quench", "structure")
+    over_mpi = planned(base, melted(), gruneisen={}, vibration={"solver": "slepc"})
+    assert over_mpi.task(task.key).request["solver"] == "auto"
+    assert over_mpi.task(task.key).folder == task.folder
+
+
+@pytest.mark.parametrize("change", [{"solver": "lapack"}, {"certificate": "search"}, {"store_vectors": "float32"}])
+def test_how_modes_are_found_is_part_of_their_identity(base, change):
+    plain, other = planned(base, melted()), planned(base, melted(), vibration=change)
+    changed = {t.stage for t, u in zip(plain.tasks, other.tasks, strict=True) if t.folder != u.folder}
+    assert changed == {"vibration"}
+    ((name, value),) = change.items()
+    assert {t.request[name] for t in other.tasks if t.stage == "vibration"} == {value}
+
+
 def test_nothing_to_do_is_a_plan(base):
     assert planned(base).samples == ()
     assert planned(base, melted(replicas=0)).tasks == ()
@@ -330,6 +358,21 @@ def test_too_little_memory_is_warned_about_and_changes_nothing(base):
     enough = planned(base, melted(n_atoms=4000), resources={"vibration": {"memory": 3}})
     assert enough.warnings == ()
     assert enough.sha256 == little.sha256
+
+
+@pytest.mark.parametrize(
+    ("n_atoms", "vibration", "expected"),
+    [
+        (1000, {}, 20 * 3000**2),
+        (4000, {"solver": "lapack"}, 20 * 12_000**2),
+        (4000, {}, 20 * 12_000**2),
+        (19_652, {}, 3e9 + 4 * 58_956**2),
+        (19_652, {"certificate": "search"}, 3e9),
+        (19_652, {"solver": "lapack"}, 20 * 58_956**2),
+    ],
+)
+def test_memory_of_modes(n_atoms, vibration, expected):
+    assert modes_bytes(n_atoms, 1100, VibrationConfig(**vibration)) == expected
 
 
 # ---- the plan as a file ----

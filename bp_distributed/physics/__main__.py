@@ -31,6 +31,7 @@ STEPS = {
     "relax": "quench:relax_step",
     "structure": "structure:structure_step",
     "vibration": "vibration:vibration_step",
+    "gruneisen": "gruneisen:gruneisen_step",
     "calibrate": "calibrate:calibrate_step",
     "dry_run": "quench:dry_run_step",
 }

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A small given glass goes through ``bpd run`` to its Grüneisen parameters, and into the dataset."""
+
+import json
+
+import numpy as np
+import pytest
+from small_campaign import write_campaign
+
+from bp_distributed.config import default_potential
+from bp_distributed.driver import Ending
+from bp_distributed.errors import ConfigError
+from bp_distributed.gather import open_dataset
+from bp_distributed.physics.configuration import Configuration, write_lammps_data
+from bp_distributed.units import VARIABLES
+
+N_ATOMS = 108
+ORDER = list(VARIABLES)
+GRUNEISEN = set(ORDER[ORDER.index("gruneisen_frequency") : ORDER.index("n_modes")])
+
+CAMPAIGN = """\
+name: stage
+samples: [{label: given, structures: [alloy.data], elements: [Cu, Zr]}]
+vibration: {store_vectors: float32}
+gruneisen: {volume_step: 0.002}
+"""
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory):
+    """An alloy on displaced fcc sites, which relaxes to a disordered minimum; with all stages run."""
+    try:
+        default_potential()
+    except ConfigError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("stage") / "campaign"
+    folder.mkdir()
+    rng = np.random.default_rng(4)
+    corner = np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), -1).reshape(-1, 1, 3)
+    sites = (corner + np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])).reshape(-1, 3)
+    positions_ic = 4.15 * sites + rng.normal(scale=0.1, size=sites.shape)
+    alloy = Configuration(positions_ic, 12.45 * np.eye(3), rng.permutation(np.arange(N_ATOMS) % 2), ("Cu", "Zr"))
+    write_lammps_data(folder / "alloy.data", alloy, np.array([63.546, 91.224]))
+    campaign = write_campaign(folder, CAMPAIGN)
+    assert campaign.run(workers=0) is Ending.FINISHED
+    return campaign
+
+
+def test_the_stage_leaves_every_variable(campaign):
+    (sample,) = campaign.store.plan.samples
+    result = campaign.load(sample.sid, "gruneisen")
+    assert set(result.variables) == GRUNEISEN
+    assert result.sizes["gruneisen_mode"] == 3 * N_ATOMS - 3
+    # Both are sums over atoms of the same sum over modes.
+    np.testing.assert_allclose(result["atomic_gruneisen"].sum(), result["gruneisen"].sum())
+    np.testing.assert_allclose(
+        result["gruneisen_frequency"], campaign.load(sample.sid, "vibration")["frequency"], rtol=1e-6
+    )
+    assert float(result["volume_jump"]) == 0.0
+    spread = float(result["gruneisen_error"].mean())
+    assert float(result["mean_rank_gruneisen"]) == pytest.approx(float(result["mean_gruneisen"]), abs=spread)
+
+
+def test_the_request_tells_what_the_task_may_use(campaign):
+    (task,) = [task for task in campaign.store.plan.tasks if task.stage == "gruneisen"]
+    (path,) = (campaign.root / task.folder).glob("attempts/*/request.json")
+    request = json.loads(path.read_text())
+    assert (request["threads"], request["memory_bytes"]) == (1, 6 * 2**30)
+
+
+def test_it_is_gathered(campaign):
+    campaign.gather()
+    with open_dataset(campaign.root / "products" / "dataset.nc") as dataset:
+        assert dataset["gruneisen"].dims == ("sample", "gruneisen_mode")
+        assert dataset["atomic_gruneisen"].sizes == {"row": N_ATOMS}
+        assert "vector" not in dataset
+        assert np.isfinite(dataset["mean_gruneisen"]).all()
+
+
+def test_vectors_are_kept_where_asked_for(campaign):
+    (sample,) = campaign.store.plan.samples
+    result = campaign.load(sample.sid, "vibration")
+    vector = result["vector"]
+    assert vector.dtype == np.float32
+    assert vector.shape == (result.sizes["low_mode"], N_ATOMS, 3)
+    assert vector.encoding["chunksizes"] == (min(64, result.sizes["low_mode"]), N_ATOMS, 3)
+    assert vector.encoding["fletcher32"]
+    np.testing.assert_allclose((vector**2).sum(("atom", "cart")), 1.0, rtol=1e-5)

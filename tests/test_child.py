@@ -2,11 +2,13 @@
 """Children: their own process group, explicit environment, deadline, stop, and death with the parent."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -142,6 +144,14 @@ def test_a_launcher_template_is_filled_in():
     assert command == [sys.executable, "-m", "bp_distributed.child", *wanted]
 
 
+def test_the_launcher_without_ports_is_preferred(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("mpiexec", "mpiexec.gforker"):
+        (tmp_path / name).touch(mode=0o755)
+        assert default_launcher() == (str(tmp_path / name), "-n", "{n}", "{cmd}")
+
+
 def test_a_missing_launcher_names_its_cure(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -159,9 +169,13 @@ def test_ranks_know_their_number_and_speak_to_each_other(tmp_path):
 
 
 @pytest.mark.fault
-def test_f09_ranks_die_with_their_worker(tmp_path):
+@pytest.mark.parametrize("launcher", ["mpiexec.gforker", "mpiexec"])
+def test_f09_ranks_die_with_their_worker(tmp_path, launcher):
     """SIGKILL the parent of the launcher; neither it nor a rank must stay."""
     pytest.importorskip("mpi4py")
+    program = shutil.which(launcher, path=str(Path(sys.executable).parent))
+    if program is None:
+        pytest.skip(f"this MPI has no {launcher}")
     rank = """if True:
         import os, time
         from bp_distributed.child import die_with_launcher
@@ -174,7 +188,8 @@ def test_f09_ranks_die_with_their_worker(tmp_path):
         import sys
         from pathlib import Path
         from bp_distributed.child import mpi_command, run_child
-        run_child(mpi_command([sys.executable, "-c", {rank!r}], 2), Path({str(tmp_path)!r}), 60, reach="node")
+        command = mpi_command([sys.executable, "-c", {rank!r}], 2, launcher=({program!r}, "-n", "{{n}}", "{{cmd}}"))
+        run_child(command, Path({str(tmp_path)!r}), 60, reach="node")
     """
     output = tmp_path / "stdout"
     worker = subprocess.Popen(python(parent))

@@ -53,6 +53,21 @@ def test_spectra_of_different_length_share_one_grid(items, dataset):
     assert not np.isnan(dataset["vdos"][:-1]).any()
 
 
+def test_a_spectrum_known_below_a_cut_is_unknown_beyond_it(items):
+    stage = items[0].stages["vibration"]
+    n_low, n_bins = int((stage["frequency"] < 10.0).sum()), 20
+    low = stage.isel(mode=slice(0, n_low), omega_bin=slice(0, n_bins), kpm_bin=slice(0, 150))
+    partial = replace(items[0], stages={**items[0].stages, "vibration": low})
+    dataset = gather([partial, items[2]], {})
+    known = ~np.isnan(dataset["vdos"].to_numpy())
+    assert known[0].tolist() == [True] * n_bins + [False] * (known.shape[1] - n_bins)
+    assert known[1].all()
+    assert np.isfinite(dataset["frequency"][0]).sum() == n_low
+    assert int(dataset["n_modes"][0]) == 3 * 256 - 3
+    # Kernel polynomials cover every frequency: beyond the highest there is nothing.
+    assert (dataset["kpm_vdos"][0, 150:] == 0.0).all()
+
+
 def test_a_sample_without_a_stage_stays_listed_as_missing(items, dataset):
     assert dataset["accepted"].to_numpy().tolist() == [1, 0] + [1] * (len(items) - 3) + [-1]
     assert dataset["robust_accepted"].to_numpy().tolist() == [1] * (len(items) - 1) + [-1]

@@ -49,8 +49,12 @@ shows beyond."""
 DEGENERATE = 1e-5
 """Modes whose λ differ by less, relatively, are one cluster: a solver may mix their vectors."""
 
-JUMP = 0.5
-"""Share of the predicted non-affine displacement by which a minimum may miss it before it counts as another one."""
+JUMP_A = 0.35
+"""Distance of one atom from linear response that counts as a jump.
+
+Of 56 changes of volume (0.1 to 1 %, seven glasses of 108 and 500 atoms) the five that could not be undone moved an atom
+by 0.40 Å or more, the others by 0.31 at most.  A measure of the whole sample would hide a jump among many atoms.
+"""
 
 FORCE_TOLERANCE = 1e-8
 """eV/Å, of the minima that are compared."""
@@ -249,7 +253,7 @@ class Departure:
     @property
     def is_jump(self) -> bool:
         """Whether this is another minimum than the one that was scaled."""
-        return self.relative > JUMP
+        return self.largest > JUMP_A
 
 
 def departure(
@@ -292,7 +296,7 @@ def atomic_gruneisen(gruneisen_k: NDArray[np.float64], vectors_kic: NDArray[np.f
     ----------
     Yang, Wang and Zaccone, Phys. Rev. B 105, 014204 (2022), Eq. 5.
     """
-    return np.asarray(np.einsum("k,kic,kic->i", gruneisen_k, vectors_kic, vectors_kic, optimize=True))
+    return np.asarray(np.einsum("k,kic,kic->i", gruneisen_k, vectors_kic, vectors_kic))
 
 
 # ---- the step ---------------------------------------------------------------------------------------------------------

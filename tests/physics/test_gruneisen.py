@@ -139,6 +139,22 @@ def test_followed_is_the_slope_of_eigenvalues_matched_by_overlap(mixed_alloy):
     np.testing.assert_allclose(followed.gruneisen_k[sure], brute_k[sure], rtol=TABLE)
 
 
+def test_a_minimum_off_the_linear_path_is_a_jump(mixed_alloy):
+    configuration, potential = mixed_alloy
+    response_ic = volume_response(configuration, potential, factored_hessian(configuration, potential))
+    h = 0.01
+    linear = scaled(configuration, 1 + h).moved(h * response_ic + np.array([0.3, -0.2, 0.1]))  # drift does not count
+    assert departure(configuration, linear, response_ic, h).relative < 1e-9
+    real = departure(configuration, relaxed(scaled(configuration, 1 + h), potential), response_ic, h)
+    assert 0.0 < real.relative < 0.1
+    assert not real.is_jump
+    one_ic = np.zeros_like(response_ic)
+    one_ic[5, 1] = 0.5
+    moved = departure(configuration, linear.moved(one_ic), response_ic, h)
+    assert moved.is_jump
+    assert moved.largest == pytest.approx(0.5 * (1 - 1 / configuration.n_atoms))
+
+
 def test_degenerate_modes_may_come_in_any_mixture(mixed_alloy):
     configuration, potential = mixed_alloy
     modes = modes_of(configuration, potential)

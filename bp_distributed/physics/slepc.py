@@ -22,7 +22,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from bp_distributed.child import ChildExit, mpi_command, run_child
-from bp_distributed.errors import InfrastructureError, Reason, ScienceError
+from bp_distributed.errors import ConfigError, InfrastructureError, Reason, ScienceError
 from bp_distributed.physics.chebyshev import spectral_bound
 from bp_distributed.physics.hessian import FactoredHessian
 from bp_distributed.physics.modes import Modes, check_minimum, translation_residual, translations
@@ -81,16 +81,20 @@ def slepc_modes(
 
     Raises
     ------
+    ConfigError
+        If ``method`` is unknown.
     ScienceError
         ``UNSTABLE`` if any mode other than a translation has λ < 1e-6 λ_max, or a translation more than that;
         ``NOT_FINITE`` if the Hessian holds NaN; ``SOLVER_FAILED``, with the cure.
     InfrastructureError
         If SLEPc is missing, a rank dies, or the deadline passes.
     """
+    if method not in METHODS:
+        raise ConfigError("slepc_modes", "method", f"got {method!r}, expected one of {', '.join(METHODS)}")
     home, folder = slepc_home(), workdir / "slepc"
     dynamical = hessian.mass_weighted(masses_i)
     pair, gather = dynamical.P, dynamical.J
-    if not np.isfinite(pair.data).all() or not np.isfinite(gather.data).all():
+    if not all(np.isfinite(part).all() for part in (pair.data, gather.data, dynamical.embedding_curvature_i)):
         raise ScienceError(Reason.NOT_FINITE, "the Hessian holds numbers that are not finite")
     top = spectral_bound(dynamical)
     drift = translation_residual(dynamical, translations(masses_i), top)
@@ -101,12 +105,14 @@ def slepc_modes(
     _write_operator(folder / "operator", dynamical, pair, gather, masses_i, assembled=method == "slicing")
     del pair, gather
     threads = max(1, len(os.sched_getaffinity(0)) * nodes // ranks)
-    ended = run_child(
-        mpi_command([sys.executable, "-m", PROGRAM], ranks, threads, nodes, launcher), folder, deadline_s, threads,
-        stop=_Listener(folder / "progress.json", stop, progress), environment=home.environment,
-        reach="node" if nodes == 1 else "nodes",
-    )  # fmt: skip
-    shutil.rmtree(folder / "operator")
+    try:
+        ended = run_child(
+            mpi_command([sys.executable, "-m", PROGRAM], ranks, threads, nodes, launcher), folder, deadline_s, threads,
+            stop=_Listener(folder / "progress.json", stop, progress), environment=home.environment,
+            reach="node" if nodes == 1 else "nodes",
+        )  # fmt: skip
+    finally:
+        shutil.rmtree(folder / "operator")
     verdict = _verdict(folder, ended)
     with np.load(folder / "modes.npz", allow_pickle=False) as stored:
         value_k, vectors_kic = stored["value_k"], stored["vectors_kic"]

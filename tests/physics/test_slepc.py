@@ -4,10 +4,13 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -15,7 +18,7 @@ import pytest
 from small_systems import fcc, random_start
 
 from bp_distributed.child import mpi_command
-from bp_distributed.errors import InfrastructureError, Reason, ScienceError
+from bp_distributed.errors import ConfigError, InfrastructureError, Reason, ScienceError
 from bp_distributed.physics.hessian import factored_hessian
 from bp_distributed.physics.modes import normal_modes
 from bp_distributed.physics.slepc import slepc_modes
@@ -137,6 +140,21 @@ def test_slicing_over_ranks_names_what_it_needs(glass, tmp_path):
         assert "MUMPS; use one rank" in str(error)  # noqa: PT017 - a PETSc with MUMPS can do it
 
 
+def test_numbers_that_are_not_finite_are_refused(glass, tmp_path):
+    hessian, masses_i, _ = glass
+    curvature_i = np.where(np.arange(hessian.n_atoms) == 7, np.nan, hessian.embedding_curvature_i)
+    broken = replace(hessian, embedding_curvature_i=curvature_i)
+    with pytest.raises(ScienceError, match="not finite") as caught:
+        slepc_modes(broken, masses_i, OMEGA_CUT, ranks=1, workdir=tmp_path)
+    assert caught.value.reason is Reason.NOT_FINITE
+
+
+def test_an_unknown_method_is_refused(glass, tmp_path):
+    hessian, masses_i, _ = glass
+    with pytest.raises(ConfigError, match="method: got 'magic', expected one of polynomial, slicing"):
+        slepc_modes(hessian, masses_i, OMEGA_CUT, ranks=1, workdir=tmp_path, method="magic")
+
+
 def test_a_solve_that_is_stopped_says_why(glass, tmp_path):
     hessian, masses_i, _ = glass
     with pytest.raises(InfrastructureError, match="cancelled"):
@@ -161,7 +179,10 @@ def wait_for(condition, patience_s):
 
 
 @pytest.mark.fault
-def test_f30_the_solve_ends_with_one_of_its_ranks(cuzr, tmp_path):
+@pytest.mark.parametrize("launcher", ["mpiexec.gforker", "mpiexec"])
+def test_f30_the_solve_ends_with_one_of_its_ranks(cuzr, tmp_path, launcher):
+    if (program := shutil.which(launcher, path=str(Path(sys.executable).parent))) is None:
+        pytest.skip(f"this MPI has no {launcher}")
     crystal = fcc(4.14, 5, ("Cu", "Zr"))
     hessian, masses_i = factored_hessian(crystal, cuzr), cuzr.masses_e[crystal.species_i]
     folder, killed = tmp_path / "slepc", []
@@ -175,7 +196,7 @@ def test_f30_the_solve_ends_with_one_of_its_ranks(cuzr, tmp_path):
     assassin = threading.Thread(target=kill_one)
     assassin.start()
     with pytest.raises(InfrastructureError, match="the SLEPc solve ended with code") as caught:
-        slepc_modes(hessian, masses_i, 25.0, ranks=2, workdir=tmp_path)
+        slepc_modes(hessian, masses_i, 25.0, ranks=2, workdir=tmp_path, launcher=(program, "-n", "{n}", "{cmd}"))
     assassin.join()
     assert killed[0] == 2
     assert time.monotonic() - killed[1] < F30_S

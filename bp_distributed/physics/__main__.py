@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from bp_distributed.child import die_with_parent
-from bp_distributed.errors import ConfigError, FailureClass, ScienceError
+from bp_distributed.errors import ConfigError, FailureClass, InfrastructureError, ScienceError
 from bp_distributed.physics.outcome import Outcome
 
 STEPS = {
@@ -95,6 +95,9 @@ def main(step: str) -> int:
     except ConfigError as error:
         traceback.print_exc()
         verdict = _fail(FailureClass.CONFIGURATION, "configuration", str(error))
+    except InfrastructureError as error:
+        traceback.print_exc()
+        verdict = _fail(FailureClass.INFRASTRUCTURE, error.cause, error.what)
     except MemoryError:
         traceback.print_exc()
         return errno.ENOMEM

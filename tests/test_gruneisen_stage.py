@@ -56,6 +56,9 @@ def test_the_stage_leaves_every_variable(campaign):
     np.testing.assert_allclose(
         result["gruneisen_frequency"], campaign.load(sample.sid, "vibration")["frequency"], rtol=1e-6
     )
+    vector = campaign.load(sample.sid, "vibration")["vector"].to_numpy().astype(float)
+    low_i = np.einsum("k,kic,kic->i", result["gruneisen"].to_numpy()[: len(vector)], vector, vector)
+    np.testing.assert_allclose(result["low_atomic_gruneisen"], low_i, atol=1e-3)  # single precision, γ of some 10
     assert float(result["volume_jump"]) == 0.0
     # The softest modes carry most of both error and h² term, and they weigh the same in every mean.
     spread = 3 * float(result["gruneisen_error"].mean())

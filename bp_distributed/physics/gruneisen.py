@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ DEGENERATE = 1e-5
 JUMP_A = 0.35
 """Distance of one atom from linear response that counts as a jump.
 
-Of 56 changes of volume (0.1 to 1 %, seven glasses of 108 and 500 atoms) the five that could not be undone moved an atom
+Of 58 changes of volume (0.1 to 1 %, eight glasses of 108 to 4000 atoms) the seven that could not be undone moved an atom
 by 0.40 Å or more, the others by 0.31 at most.  A measure of the whole sample would hide a jump among many atoms.
 """
 
@@ -332,10 +332,12 @@ def gruneisen_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, pr
     potential = read_potential(workdir / str(request["potential_file"]), request["elements"])
     positions_ic, cell_cc = (np.asarray(inputs[name], dtype=np.float64) for name in ("position", "cell"))
     given = Configuration(positions_ic, cell_cc, np.asarray(inputs["species"], dtype=np.int64), potential.elements)
+    order_i = given.spatial_order()  # products with the Hessian are then twice as fast
     volumes = _Volumes(request, potential, workdir)
     h = float(request["volume_step"])
     progress(0, N_PHASES, "minimum and modes")
-    centre, modes = volumes.solve(given, 1.0, all_vectors=given.n_atoms <= int(request["all_vectors_below_atoms"]))
+    all_vectors = given.n_atoms <= int(request["all_vectors_below_atoms"])
+    centre, modes = volumes.solve(given.reordered(order_i), 1.0, all_vectors=all_vectors)
     progress(1, N_PHASES, f"minimum and modes at {1 - h:g} of the volume")
     compressed, compressed_modes = volumes.solve(centre, 1.0 - h, margin=MARGIN)
     progress(2, N_PHASES, f"minimum and modes at {1 + h:g} of the volume")
@@ -356,6 +358,7 @@ def gruneisen_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, pr
         "total_seconds": time.monotonic() - started,
     }
     progress(N_PHASES, N_PHASES, "done")
+    modes = replace(modes, vectors_kic=modes.vectors_kic[:, np.argsort(order_i)])
     arrays = _mode_arrays(modes, followed, rank_k, float(request["omega_cut"])) | _departure_arrays(departures)
     return Outcome(arrays, facts=facts)
 

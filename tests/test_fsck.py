@@ -86,6 +86,16 @@ def test_a_result_without_its_marker_is_adopted_on_request(done):
     assert fsck(done.store).clean
 
 
+def test_the_reader_looks_at_every_part_of_a_large_array(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "_NUMBERS_AT_A_TIME", 1)
+    vector = np.zeros((150, 2, 3), dtype=np.float32)
+    dataset.write(dataset.label({"vector": vector}, {}), tmp_path / "good.nc")
+    assert reader.examine(str(tmp_path / "good.nc")) == ""
+    vector[149, 1, 2] = np.nan
+    dataset.write(dataset.label({"vector": vector}, {}), tmp_path / "bad.nc")
+    assert reader.examine(str(tmp_path / "bad.nc")) == "vector: holds missing or non-finite numbers"
+
+
 def test_the_reader_judges_names_units_and_numbers(tmp_path):
     good = dataset.label({"energy": np.array(1.0)}, {})
     dataset.write(good, tmp_path / "good.nc")

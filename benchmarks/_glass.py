@@ -16,8 +16,9 @@ def potential_file() -> Path:
 
 
 def glass(n_atoms: int) -> tuple[Configuration, EAMPotential]:
-    """Return a glass of 4000 or 19 652 atoms, and its potential."""
+    """Return a glass of 4000 or 19 652 atoms, in the spatial order that the vibration stage makes, and its potential."""
     name = {4000: "cu50zr50_n4000_melt1_branch00.data", 19652: "cu50zr50_n19652_fast.data"}[n_atoms]
     potential = read_potential(potential_file())
     folder = Path(os.environ.get("BPD_GLASSES", SHARED / "glasses"))
-    return read_configuration(folder / name, potential.elements), potential
+    sample = read_configuration(folder / name, potential.elements)
+    return sample.reordered(sample.spatial_order()), potential

@@ -38,7 +38,7 @@ CONVERGED = 1e-12
 CHECK_GROWTH = 1.05
 """The basis grows at least by this factor before the projected matrix is diagonalised again."""
 
-VECTORS_PER_MODE = 1.5
+VECTORS_PER_MODE = 1.2
 """No check is worth its time before the basis is this many times larger than the modes in sight."""
 
 Operator = Callable[[NDArray[np.float64]], NDArray[np.float64]]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bp_distributed.errors import Reason, ScienceError
+from bp_distributed.errors import ConfigError, Reason, ScienceError
 from bp_distributed.physics.certificate import nothing_below
 from bp_distributed.physics.chebyshev import spectral_bound
 from bp_distributed.physics.dense import dense_modes
@@ -147,10 +147,14 @@ def normal_modes(
 
     Raises
     ------
+    ConfigError
+        If ``solver`` or ``certificate`` is unknown.
     ScienceError
         ``UNSTABLE`` if any mode other than a translation has λ < 1e-6 λ_max, or a translation more than that;
         ``NOT_FINITE`` if the Hessian holds NaN; ``SOLVER_FAILED``, with the cure.
     """
+    _check_choice("solver", solver, SOLVERS)
+    _check_choice("certificate", certificate, CERTIFICATES)
     dynamical = hessian.mass_weighted(masses_i)
     if not np.isfinite(dynamical.block_pcc).all() or not np.isfinite(dynamical.gather_qc).all():
         raise ScienceError(Reason.NOT_FINITE, "the Hessian holds numbers that are not finite")
@@ -192,6 +196,11 @@ def normal_modes(
         solver=chosen,
         reason=reason,
     )
+
+
+def _check_choice(key: str, given: str, allowed: tuple[str, ...]) -> None:
+    if given not in ("auto", *allowed):
+        raise ConfigError("normal_modes", key, f"got {given!r}, expected auto, {' or '.join(allowed)}")
 
 
 def translations(masses_i: NDArray[np.float64]) -> NDArray[np.float64]:

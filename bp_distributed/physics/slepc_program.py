@@ -118,7 +118,7 @@ class _Factored:
     """The distributed operator 2 (D - centre) / half: with D on [centre - half, centre + half], twice [-1, 1]."""
 
     def __init__(self, share: _Share) -> None:
-        from petsc4py import PETSc  # noqa: PLC0415
+        from petsc4py import PETSc
 
         rows = (share.n_rows, 3 * share.n_atoms)
         atoms = (share.end - share.begin, share.n_atoms)
@@ -309,8 +309,8 @@ def _largest(
 
     The search ends when ``n_wanted`` have converged, or one below ``limit``.
     """
-    from petsc4py import PETSc  # noqa: PLC0415
-    from slepc4py import SLEPc  # noqa: PLC0415
+    from petsc4py import PETSc
+    from slepc4py import SLEPc
 
     start = filter_.operator.vector()
     size = start.getSizes()
@@ -358,7 +358,7 @@ def _bound_of_rest(filter_: _Filter, deflated: list[Any], seed: int) -> float:
 
 def slicing(share: _Share) -> _Found:
     """Return all modes below the cut between two inertias of the assembled matrix."""
-    from petsc4py import PETSc  # noqa: PLC0415
+    from petsc4py import PETSc
 
     low, cut = ZERO * float(share.request["top"]), float(share.request["cut"])
     rows = (share.n_rows, 3 * share.n_atoms)
@@ -390,8 +390,8 @@ def slicing(share: _Share) -> _Found:
 
 def _interval_solver(matrix: Any, low: float, cut: float) -> Any:
     """Return a solver for all eigenvalues in an interval, by shift and invert with a Cholesky factor."""
-    from petsc4py import PETSc  # noqa: PLC0415
-    from slepc4py import SLEPc  # noqa: PLC0415
+    from petsc4py import PETSc
+    from slepc4py import SLEPc
 
     has_mumps = PETSc.Sys.hasExternalPackage("mumps")
     if matrix.comm.size > 1 and not has_mumps:

@@ -6,7 +6,7 @@ import pytest
 from scipy import linalg
 from small_systems import fcc, wheel_potential
 
-from bp_distributed.errors import Reason, ScienceError
+from bp_distributed.errors import ConfigError, Reason, ScienceError
 from bp_distributed.physics import lanczos
 from bp_distributed.physics.hessian import factored_hessian
 from bp_distributed.physics.modes import choose_solver, normal_modes, participation_ratio
@@ -119,6 +119,12 @@ def test_solver_is_chosen_by_size_memory_and_wish():
     assert choose_solver(12_000, all_vectors=True) == ("lapack", "all vectors are wanted")
     with pytest.raises(ScienceError, match=r"do not fit: 16\.0 GiB of 51\.8"):
         choose_solver(58_956, all_vectors=True, memory_bytes=2**34)
+
+
+@pytest.mark.parametrize("wrong", [{"solver": "shift_invert"}, {"certificate": "none"}])
+def test_unknown_choice_is_refused_with_what_is_allowed(hessian, masses_i, wrong):
+    with pytest.raises(ConfigError, match=r"got '(shift_invert|none)', expected auto, "):
+        normal_modes(hessian, masses_i, 10.0, **wrong)
 
 
 def test_participation_ratio_of_simple_modes():

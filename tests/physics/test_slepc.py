@@ -22,26 +22,14 @@ from bp_distributed.errors import ConfigError, InfrastructureError, Reason, Scie
 from bp_distributed.physics.hessian import factored_hessian
 from bp_distributed.physics.modes import normal_modes
 from bp_distributed.physics.slepc import slepc_modes
-from bp_distributed.slepc_build import slepc_home
 
 OMEGA_CUT = 15.0  # rad/ps; 43 of the 321 modes of the tiny glass
 RELATIVE = 1e-10  # of frequencies, against LAPACK
 ROUNDING = 1e-10  # of residuals over λ_max, and of orthogonality
 F30_S = 30.0  # reliability.md F30: the whole solve ends within this
-USER_CACHE = os.environ.get("XDG_CACHE_HOME")
 
 
-@pytest.fixture(autouse=True)
-def built(own_cache, monkeypatch):
-    """The build of the user's cache, which other tests must not see."""
-    if USER_CACHE is None:
-        monkeypatch.delenv("XDG_CACHE_HOME")
-    else:
-        monkeypatch.setenv("XDG_CACHE_HOME", USER_CACHE)
-    try:
-        slepc_home()
-    except InfrastructureError as missing:
-        pytest.skip(str(missing))
+pytestmark = pytest.mark.usefixtures("built_slepc")
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,9 @@ CHECK_GROWTH = 1.05
 VECTORS_PER_MODE = 1.2
 """No check is worth its time before the basis is this many times larger than the modes in sight."""
 
+WELL_CONDITIONED = 1e-6
+"""Smallest over largest diagonal element of R for which the Gram matrix holds enough digits."""
+
 Operator = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -160,11 +163,16 @@ class _Basis:
             overlap_mb = so_far.T @ image_xb
             image_xb -= so_far @ overlap_mb
             column_mb += overlap_mb
-        fresh_xb, self.coupling_bb = linalg.qr(image_xb, mode="economic", overwrite_a=True, check_finite=False)
-        # Where the space is exhausted the image is rounding noise, and its directions lean towards the old ones.
-        self._remove_locked(fresh_xb)
-        fresh_xb -= so_far @ (so_far.T @ fresh_xb)
-        self.vector_xm[:, end : end + BLOCK] = linalg.qr(fresh_xb, mode="economic", check_finite=False)[0]
+        found = _orthonormal(image_xb)
+        if found is None:
+            # The space is nearly exhausted: part of the image is rounding noise, and leans towards the old vectors.
+            fresh_xb, self.coupling_bb = linalg.qr(image_xb, mode="economic", check_finite=False)
+            self._remove_locked(fresh_xb)
+            fresh_xb -= so_far @ (so_far.T @ fresh_xb)
+            fresh_xb = linalg.qr(fresh_xb, mode="economic", check_finite=False)[0]
+        else:
+            fresh_xb, self.coupling_bb = found
+        self.vector_xm[:, end : end + BLOCK] = fresh_xb
         self.projected_mm[begin:end, :end] = column_mb.T
         self.n_vectors = end
 
@@ -179,6 +187,24 @@ class _Basis:
 
     def combined(self, small_mk: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(self.vector_xm[:, : self.n_vectors] @ small_mk)
+
+
+def _orthonormal(block_xb: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return Q and R by Cholesky of the Gram matrix, twice, or None where that would lose digits.
+
+    Matrix products do all the work, and so it takes a tenth of the time of Householder's QR.
+    """
+    whole_bb = np.eye(block_xb.shape[1])
+    for _ in range(2):
+        try:
+            corner_bb = linalg.cholesky(block_xb.T @ block_xb, check_finite=False)
+        except linalg.LinAlgError:
+            return None
+        if corner_bb.diagonal().min() < WELL_CONDITIONED * corner_bb.diagonal().max():
+            return None
+        block_xb = block_xb @ linalg.inv(corner_bb)
+        whole_bb = corner_bb @ whole_bb
+    return block_xb, whole_bb
 
 
 def overlooked_above(run: Krylov, size: int, floor: float, probability: float) -> float:

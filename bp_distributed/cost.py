@@ -32,10 +32,10 @@ START_S = 1.0
 _LOW_VECTORS_ONLY = 0.5
 """Share of a whole diagonalisation when few vectors are wanted and the matrix is large (measured at n = 12,000)."""
 
-_LOW_MODES_S, _LOW_MODES_N, _LOW_MODES_POWER = 70.0, 12_000, 2.57
-"""Core-seconds of the low modes and their proof by products, on the machine of ``TYPICAL``.
+_LOW_MODES_S, _LOW_MODES_N, _LOW_MODES_POWER = 37.0, 12_000, 2.3
+"""Core-seconds of low modes by products and all that follows, on the machine of ``TYPICAL``.
 
-Measured at n = 12,000 (35 s on two cores) and 58,956 (2100 s).
+Measured at n = 12,000 (18 s on two cores) and 58,956 (715 s).
 """
 
 _LOW_SHARE, _LOW_SHARE_CUT = 0.06, 10.0

@@ -46,10 +46,10 @@ DENSE_BYTES_PER_N2 = 20
 """Memory of a dense diagonalisation, per matrix element (measured at n = 12,000: 2.7 GiB)."""
 
 PACKED_BYTES_PER_N2 = 4
-"""Of the proof that no low mode is missing: half a matrix in single precision."""
+"""Of the proof by Cholesky that no low mode is missing: half a matrix in double precision."""
 
-LOW_MODES_BYTES = 3e9
-"""Of the low modes of a large system: the operator and the vectors that span them."""
+LOW_MODES_BYTES, LOW_MODES_BYTES_PER_N2 = 1e9, 1.6
+"""Of low modes by products: the operator, and the vectors that span them (measured at n = 58,956: 6.0 GiB)."""
 
 _ID_LENGTH = 20
 _SETFL = (".eam.fs", ".eam.alloy")
@@ -391,8 +391,8 @@ def modes_bytes(n_atoms: int, all_vectors_below_atoms: int, vibration: Vibration
     dense = DENSE_BYTES_PER_N2 * squared
     if vibration.solver == "lapack" or n_atoms <= all_vectors_below_atoms:
         return dense
-    proof = 0.0 if vibration.certificate == "search" else PACKED_BYTES_PER_N2 * squared
-    return min(dense, LOW_MODES_BYTES + proof)
+    proof = PACKED_BYTES_PER_N2 * squared if vibration.certificate == "cholesky" else 0.0
+    return min(dense, LOW_MODES_BYTES + LOW_MODES_BYTES_PER_N2 * squared + proof)
 
 
 class _Maker:

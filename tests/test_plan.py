@@ -353,9 +353,10 @@ def test_odd_rates_are_warned_about(base):
 
 
 def test_too_little_memory_is_warned_about_and_changes_nothing(base):
-    little = planned(base, melted(n_atoms=4000), resources={"vibration": {"memory": 1}})
+    exact = {"solver": "lapack"}
+    little = planned(base, melted(n_atoms=4000), vibration=exact, resources={"vibration": {"memory": 1}})
     assert little.warnings == ("vibration of 4000 atoms needs about 3 GiB, resources.vibration.memory gives 1",)
-    enough = planned(base, melted(n_atoms=4000), resources={"vibration": {"memory": 3}})
+    enough = planned(base, melted(n_atoms=4000), vibration=exact, resources={"vibration": {"memory": 3}})
     assert enough.warnings == ()
     assert enough.sha256 == little.sha256
 
@@ -365,9 +366,9 @@ def test_too_little_memory_is_warned_about_and_changes_nothing(base):
     [
         (1000, {}, 20 * 3000**2),
         (4000, {"solver": "lapack"}, 20 * 12_000**2),
-        (4000, {}, 20 * 12_000**2),
-        (19_652, {}, 3e9 + 4 * 58_956**2),
-        (19_652, {"certificate": "search"}, 3e9),
+        (4000, {}, 1e9 + 1.6 * 12_000**2),
+        (19_652, {}, 1e9 + 1.6 * 58_956**2),
+        (19_652, {"certificate": "cholesky"}, 1e9 + 1.6 * 58_956**2 + 4 * 58_956**2),
         (19_652, {"solver": "lapack"}, 20 * 58_956**2),
     ],
 )

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import linalg
 from small_systems import random_start, relaxed, wheel_potential
 
 from bp_distributed.errors import InfrastructureError
 from bp_distributed.physics.configuration import write_lammps_data
+from bp_distributed.physics.hessian import factored_hessian
 from bp_distributed.physics.potential import read_potential
 from bp_distributed.slepc_build import slepc_home
 
@@ -32,6 +34,18 @@ def cuzr(cuzr_path):
 def tiny_glass(cuzr):
     """108 atoms of Cu50Zr50 near zero pressure, forces below 1e-9 eV/Å; the cell is narrower than 2 rc."""
     return relaxed(random_start(108, ("Cu", "Zr"), 12.45, seed=11), cuzr)
+
+
+@pytest.fixture(scope="session")
+def tiny_dynamical(tiny_glass, cuzr):
+    """The dynamical matrix of ``tiny_glass``."""
+    return factored_hessian(tiny_glass, cuzr, masses_i=cuzr.masses_e[tiny_glass.species_i])
+
+
+@pytest.fixture(scope="session")
+def tiny_exact(tiny_dynamical):
+    """Its eigenvalues and vectors by LAPACK."""
+    return linalg.eigh(tiny_dynamical.dense())
 
 
 @pytest.fixture(scope="session")

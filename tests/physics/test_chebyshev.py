@@ -9,35 +9,24 @@ from small_systems import random_start
 from bp_distributed.physics.chebyshev import Filter, spectral_bound
 from bp_distributed.physics.hessian import factored_hessian
 
-
-@pytest.fixture(scope="module")
-def dynamical(tiny_glass, cuzr):
-    return factored_hessian(tiny_glass, cuzr, masses_i=cuzr.masses_e[tiny_glass.species_i])
-
-
-@pytest.fixture(scope="module")
-def exact(dynamical):
-    return linalg.eigh(dynamical.dense())
-
-
 EDGE = 0.03  # eV/Å²/amu; the spectrum ends near 0.24
 
 
 @pytest.mark.parametrize(("n_steps", "closeness"), [(10, 1.5), (30, 1.06), (60, 1.01)])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_bound_lies_above_the_spectrum_and_close(dynamical, exact, n_steps, closeness, dtype):
-    assert exact[0][-1] < spectral_bound(dynamical.astype(dtype), n_steps) < closeness * exact[0][-1]
+def test_bound_lies_above_the_spectrum_and_close(tiny_dynamical, tiny_exact, n_steps, closeness, dtype):
+    assert tiny_exact[0][-1] < spectral_bound(tiny_dynamical.astype(dtype), n_steps) < closeness * tiny_exact[0][-1]
 
 
 def test_bound_of_a_tiny_system(cuzr):
     sample = random_start(9, ("Cu", "Zr"), 5.6, seed=2)
-    dynamical = factored_hessian(sample, cuzr)
-    assert spectral_bound(dynamical) == pytest.approx(linalg.eigvalsh(dynamical.dense())[-1], rel=2e-6)
+    hessian = factored_hessian(sample, cuzr)
+    assert spectral_bound(hessian) == pytest.approx(linalg.eigvalsh(hessian.dense())[-1], rel=2e-6)
 
 
-def test_filter_is_its_polynomial_of_every_eigenvalue(dynamical, exact):
-    value_k, vector_xk = exact
-    polynomial = Filter(dynamical, edge=EDGE, top=spectral_bound(dynamical), degree=24)
+def test_filter_is_its_polynomial_of_every_eigenvalue(tiny_dynamical, tiny_exact):
+    value_k, vector_xk = tiny_exact
+    polynomial = Filter(tiny_dynamical, edge=EDGE, top=spectral_bound(tiny_dynamical), degree=24)
     filtered = vector_xk.T @ polynomial(np.ascontiguousarray(vector_xk))
     np.testing.assert_allclose(filtered, np.diag(filtered.diagonal()), atol=1e-12)
     low = value_k < EDGE
@@ -47,8 +36,8 @@ def test_filter_is_its_polynomial_of_every_eigenvalue(dynamical, exact):
     assert polynomial.value(0.0) == pytest.approx(1.0)
 
 
-def test_value_and_eigenvalue_are_inverse(dynamical):
-    polynomial = Filter(dynamical, edge=EDGE, top=0.25, degree=24)
+def test_value_and_eigenvalue_are_inverse(tiny_dynamical):
+    polynomial = Filter(tiny_dynamical, edge=EDGE, top=0.25, degree=24)
     for eigenvalue in (-0.005, 0.0, 0.007, 0.029):
         assert polynomial.eigenvalue(float(polynomial.value(eigenvalue))) == pytest.approx(eigenvalue, abs=1e-14)
     assert polynomial.eigenvalue(0.0) == pytest.approx(EDGE)

@@ -46,14 +46,11 @@ class LowModes:
         Orthonormal.
     complete_below : float, eV/Å²/amu
         No eigenvalue below is missing, but with probability ``MISTAKE``.
-    n_products : int
-        Products of D with a vector.
     """
 
     value_k: NDArray[np.float64]
     vector_xk: NDArray[np.float64]
     complete_below: float
-    n_products: int
 
 
 def filtered_modes(
@@ -91,7 +88,7 @@ def filtered_modes(
     ScienceError
         ``SOLVER_FAILED`` if the cut takes in more than a sixth of the modes, or memory does not suffice.
     """
-    size, n_products, steps = dynamical.size, 0, 6
+    size, steps = dynamical.size, 6
     polynomial = Filter(dynamical, EDGE**2 * cut, top, DEGREE)
     limit = float(polynomial.value(GUARD**2 * cut))
     known_xk = translation_xt
@@ -105,7 +102,6 @@ def filtered_modes(
             min_steps=steps,
             progress=progress,
         )
-        n_products += run.n_products * DEGREE
         if run.vector_xk.shape[1]:
             known_xk = np.concatenate([known_xk, run.vector_xk], axis=1)
             continue
@@ -113,7 +109,7 @@ def filtered_modes(
         if complete_below >= cut:
             progress("rotating to eigenvectors")
             value_k, vector_xk = _rayleigh_ritz(dynamical, known_xk[:, translation_xt.shape[1] :])
-            return LowModes(value_k, vector_xk, complete_below, n_products)
+            return LowModes(value_k, vector_xk, complete_below)
         steps *= 2
     raise ScienceError(Reason.SOLVER_FAILED, f"modes were still turning up after {ROUNDS} random starts: use lapack")
 

@@ -41,12 +41,7 @@ class Solved:
                 with (folder / NAME).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                     if str(stored["fingerprint"]) != wanted:
                         continue
-                    return LowModes(
-                        stored["value_k"],
-                        stored["vector_xk"],
-                        float(stored["complete_below"]),
-                        int(stored["n_products"]),
-                    )
+                    return LowModes(stored["value_k"], stored["vector_xk"], float(stored["complete_below"]))
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
                 continue
         return None

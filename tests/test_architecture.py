@@ -23,7 +23,7 @@ FENCES = {  # library: the only files that may import it, inside functions as we
     "mpi4py": {"physics/lammps_session.py", "physics/slepc_program.py"},
     "petsc4py": {"physics/slepc_program.py"},
     "slepc4py": {"physics/slepc_program.py"},
-    "numba": {"physics/kernels.py"},
+    "numba": {"physics/kernels.py", "physics/row_sum.py"},
     "matplotlib": {"figures.py"},
     "netCDF4": {"reader.py"},
     "xarray": {

@@ -129,13 +129,12 @@ class FactoredHessian:
         out = np.empty_like(u_xv) if out is None else out
         previous = u_xv if previous is None else previous
         change_iv = np.empty((self.n_atoms, u_xv.shape[1]), self.dtype)
-        table = (self.row_i, self.first_i, self.column_p)
-        kernels.density_changes(*table, self.gather_qc, self.own_ic, self.embedding_curvature_i, u_xv, change_iv)
-        number = self.dtype.type
-        kernels.restoring_forces(
-            *table, self.block_pcc, self.diagonal_icc, self.scatter_qc, self.own_ic, u_xv, change_iv,
-            number(scale), number(shift), previous, number(previous_scale), out,
+        table, number = (self.row_i, self.first_i, self.column_p), self.dtype.type
+        kernels.pair_forces_and_densities(
+            *table, self.block_pcc, self.diagonal_icc, self.gather_qc, self.own_ic, self.embedding_curvature_i, u_xv,
+            number(scale), number(shift), previous, number(previous_scale), change_iv, out,
         )  # fmt: skip
+        kernels.add_embedding_forces(*table, self.scatter_qc, self.own_ic, change_iv, out)
         return out
 
     def matmat(self, u_xv: Reals) -> Reals:

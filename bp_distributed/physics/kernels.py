@@ -22,18 +22,14 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
+
+from bp_distributed.physics.row_sum import double_row_sum, row_sum
 
 CHUNK = 16
 """Atoms one thread takes at a time; small enough to balance, large enough to pay for a scratch array."""
 
 WIDE, NARROW = 32, 8
 """Vectors that go through a product together; the rest of a block goes in narrow strips."""
-
-REGISTER_BYTES = 64
-"""Of AVX-512; where registers are smaller LLVM takes several."""
 
 # Contraction alone: multiply-add is twice as fast; NaN and the order of sums stay as written.
 _fast = numba.njit(cache=True, fastmath={"contract"}, error_model="numpy")
@@ -251,172 +247,84 @@ def hessian_factors(
                 diagonal_icc[i, c, d] = diagonal[c, d] * own_weight * own_weight
 
 
-def _adder(n_out, n_in, n_entries, width):
-    """Return an intrinsic that adds ``n_entries`` terms, coefficient block times rows, to rows of ``width`` numbers.
-
-    ``add(sum_v, rows_xv, coefficients, entry, at_1, at_2, stride)`` does, for the entries ``entry`` (and
-    ``entry + 1``, whose rows begin at ``at_2``), sum[o] += Σ_r coefficient[entry, o, r] rows[at + r * stride].
-    LLVM's own vectoriser checks at every neighbour whether the arrays overlap and reaches a third of this speed.
-    """
-
-    @intrinsic
-    def add(typing, sum_v, rows_xv, coefficients, entry, at_1, at_2, stride):  # noqa: ARG001 - numba's signature
-        def generate(context, builder, _, arguments):
-            number = context.get_data_type(sum_v.dtype)
-            total, rows, factor = (
-                cgutils.create_struct_proxy(kind)(context, builder, value=value).data
-                for kind, value in zip((sum_v, rows_xv, coefficients), arguments[:3], strict=True)
-            )
-            begin, stride = builder.mul(arguments[3], _int(n_out * n_in)), arguments[6]
-            terms = []
-            for k in range(n_entries):
-                place = arguments[4 + k]
-                for r in range(n_in):
-                    column = [builder.add(begin, _int((k * n_out + o) * n_in + r)) for o in range(n_out)]
-                    terms.append(
-                        (_at(builder, rows, place, number), [_load(builder, factor, c, number) for c in column])
-                    )
-                    place = builder.add(place, stride)
-            _multiply_add(builder, number, width, total, terms)
-            return context.get_dummy_value()
-
-        return types.void(sum_v, rows_xv, coefficients, entry, at_1, at_2, stride), generate
-
-    return add
-
-
-def _int(value):
-    return ir.Constant(ir.IntType(64), value)
-
-
-def _at(builder, pointer, index, number):
-    return builder.gep(pointer, [index], source_etype=number)
-
-
-def _load(builder, pointer, index, number):
-    return builder.load(_at(builder, pointer, index, number), typ=number)
-
-
-def _multiply_add(builder, number, width, total, terms):
-    """Emit sum[o] += factor[o] * row for all terms (row, factors), ``lanes`` numbers at a time in registers."""
-    size = 8 if isinstance(number, ir.DoubleType) else 4
-    lanes = min(width, REGISTER_BYTES // size)
-    vector = ir.VectorType(number, lanes)
-    blank = ir.Constant(vector, ir.Undefined)
-    first = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-    signature = ir.FunctionType(vector, [vector] * 3)
-    fma = cgutils.get_or_insert_function(builder.module, signature, f"llvm.fma.v{lanes}f{8 * size}")
-
-    def spread(value):
-        return builder.shuffle_vector(
-            builder.insert_element(blank, value, ir.Constant(ir.IntType(32), 0)), blank, first
-        )
-
-    def place(pointer, offset):
-        return builder.bitcast(_at(builder, pointer, _int(offset), number), ir.PointerType(vector))
-
-    terms = [(row, [spread(factor) for factor in factors]) for row, factors in terms]
-    for begin in range(0, width, lanes):
-        loaded = [builder.load(place(row, begin), align=size) for row, _ in terms]
-        for o in range(len(terms[0][1])):
-            where = place(total, o * width + begin)
-            value = builder.load(where, align=size)
-            for row, (_, factors) in zip(loaded, terms, strict=True):
-                value = builder.call(fma, [factors[o], row, value])
-            builder.store(value, where, align=size)
-
-
 def _strips(width):
     """Return the loops of one product for strips of ``width`` vectors."""
-    add_block, add_blocks = _adder(3, 3, 1, width), _adder(3, 3, 2, width)
-    add_scatter, add_scatters = _adder(3, 1, 1, width), _adder(3, 1, 2, width)
-    add_gather, add_gathers = _adder(1, 3, 1, width), _adder(1, 3, 2, width)
+    add_block, add_both, add_gradient = row_sum(3, 3, width), double_row_sum(width), row_sum(3, 1, width)
 
     @_fast
-    def density_change(i, v, row_i, first_i, column_p, gather_qc, own_ic, u_xv, sum_v):
-        stride, to = np.int64(u_xv.shape[1]), row_i[i] - first_i[i]
-        sum_v[:width] = 0
-        add_gather(sum_v, u_xv, own_ic, np.int64(i), 3 * i * stride + v, np.int64(0), stride)
-        even = first_i[i] + (first_i[i + 1] - first_i[i]) // 2 * 2
-        for q in range(first_i[i], even, 2):
-            at_1, at_2 = 3 * stride * column_p[q + to] + v, 3 * stride * column_p[q + to + 1] + v
-            add_gathers(sum_v, u_xv, gather_qc, np.int64(q), at_1, at_2, stride)
-        if even < first_i[i + 1]:
-            add_gather(sum_v, u_xv, gather_qc, even, 3 * stride * column_p[even + to] + v, np.int64(0), stride)
+    def pair_force(i, v, row_i, first_i, column_p, block_pcc, diagonal_icc, gather_qc, own_ic, u_xv, sum_v):
+        """Leave rows of P u in three sums and the row of J u in the fourth."""
+        far, to = row_i[i] + first_i[i + 1] - first_i[i], row_i[i] - first_i[i]
+        sum_v[: 4 * width] = 0
+        add_both(sum_v, u_xv, np.int64(v), None, np.int64(i), np.int64(i + 1), diagonal_icc, own_ic, np.int64(0))
+        add_both(sum_v, u_xv, np.int64(v), column_p, row_i[i], far, block_pcc, gather_qc, to)
+        add_block(sum_v, u_xv, np.int64(v), column_p, far, row_i[i + 1], block_pcc, np.int64(0))
 
     @_fast
-    def restoring_force(i, v, row_i, first_i, column_p, block_pcc, diagonal_icc, scatter_qc, own_ic, u_xv, w_iv, sum_v):
-        stride, to = np.int64(u_xv.shape[1]), row_i[i] - first_i[i]
+    def embedding_force(i, v, row_i, first_i, column_p, scatter_qc, own_ic, w_iv, sum_v):
+        to, near = row_i[i] - first_i[i], first_i[i + 1] - first_i[i]
         sum_v[: 3 * width] = 0
-        add_block(sum_v, u_xv, diagonal_icc, np.int64(i), 3 * i * stride + v, np.int64(0), stride)
-        add_scatter(sum_v, w_iv, own_ic, np.int64(i), i * stride + v, np.int64(0), stride)
-        even = row_i[i] + (row_i[i + 1] - row_i[i]) // 2 * 2
-        for p in range(row_i[i], even, 2):
-            at_1, at_2 = 3 * stride * column_p[p] + v, 3 * stride * column_p[p + 1] + v
-            add_blocks(sum_v, u_xv, block_pcc, np.int64(p), at_1, at_2, stride)
-        if even < row_i[i + 1]:
-            add_block(sum_v, u_xv, block_pcc, even, 3 * stride * column_p[even] + v, np.int64(0), stride)
-        even = first_i[i] + (first_i[i + 1] - first_i[i]) // 2 * 2
-        for q in range(first_i[i], even, 2):
-            at_1, at_2 = stride * column_p[q + to] + v, stride * column_p[q + to + 1] + v
-            add_scatters(sum_v, w_iv, scatter_qc, np.int64(q), at_1, at_2, stride)
-        if even < first_i[i + 1]:
-            add_scatter(sum_v, w_iv, scatter_qc, even, stride * column_p[even + to] + v, np.int64(0), stride)
+        add_gradient(sum_v, w_iv, np.int64(v), None, np.int64(i), np.int64(i + 1), own_ic, np.int64(0))
+        add_gradient(sum_v, w_iv, np.int64(v), column_p, row_i[i], row_i[i] + near, scatter_qc, to)
 
-    return density_change, restoring_force
+    return pair_force, embedding_force
 
 
-_density_change_wide, _restoring_force_wide = _strips(WIDE)
-_density_change_narrow, _restoring_force_narrow = _strips(NARROW)
+_pair_force_wide, _embedding_force_wide = _strips(WIDE)
+_pair_force_narrow, _embedding_force_narrow = _strips(NARROW)
 
 
 @_threaded
-def density_changes(row_i, first_i, column_p, gather_qc, own_ic, curvature_i, u_xv, w_iv):
-    """Set w = F″ J u for a block of vectors; ``u_xv`` is (3 n_atoms, n_vectors), ``w_iv`` (n_atoms, n_vectors).
+def pair_forces_and_densities(
+    row_i, first_i, column_p, block_pcc, diagonal_icc, gather_qc, own_ic, curvature_i, u_xv,
+    scale, shift, previous_xv, previous_scale, w_iv, out_xv,
+):  # fmt: skip
+    """Set out = scale P u + shift u + previous_scale previous and w = scale F″ J u for a block of vectors.
 
-    The number of vectors must be a multiple of ``NARROW``.
+    ``u_xv`` is (3 n_atoms, n_vectors), ``w_iv`` (n_atoms, n_vectors); the number of vectors must be a multiple
+    of ``NARROW``.
     """
     n, n_vectors = len(row_i) - 1, u_xv.shape[1]
     for chunk in numba.prange((n + CHUNK - 1) // CHUNK):
-        sum_v = np.empty(WIDE, u_xv.dtype)
+        sum_v = np.empty(4 * WIDE, u_xv.dtype)
         v = 0
         while v < n_vectors:
             width = WIDE if v + WIDE <= n_vectors else NARROW
             for i in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
                 if width == WIDE:
-                    _density_change_wide(i, v, row_i, first_i, column_p, gather_qc, own_ic, u_xv, sum_v)
-                else:
-                    _density_change_narrow(i, v, row_i, first_i, column_p, gather_qc, own_ic, u_xv, sum_v)
-                for step in range(width):
-                    w_iv[i, v + step] = curvature_i[i] * sum_v[step]
-            v += width
-
-
-@_threaded
-def restoring_forces(
-    row_i, first_i, column_p, block_pcc, diagonal_icc, scatter_qc, own_ic, u_xv, w_iv,
-    scale, shift, previous_xv, previous_scale, out_xv,
-):  # fmt: skip
-    """Set out = scale (P u + Jᵀ w) + shift u + previous_scale previous, for vectors as in ``density_changes``."""
-    n, n_vectors = len(row_i) - 1, u_xv.shape[1]
-    for chunk in numba.prange((n + CHUNK - 1) // CHUNK):
-        sum_v = np.empty(3 * WIDE, u_xv.dtype)
-        v = 0
-        while v < n_vectors:
-            width = WIDE if v + WIDE <= n_vectors else NARROW
-            for i in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
-                if width == WIDE:
-                    _restoring_force_wide(
-                        i, v, row_i, first_i, column_p, block_pcc, diagonal_icc, scatter_qc, own_ic, u_xv, w_iv, sum_v
+                    _pair_force_wide(
+                        i, v, row_i, first_i, column_p, block_pcc, diagonal_icc, gather_qc, own_ic, u_xv, sum_v
                     )
                 else:
-                    _restoring_force_narrow(
-                        i, v, row_i, first_i, column_p, block_pcc, diagonal_icc, scatter_qc, own_ic, u_xv, w_iv, sum_v
+                    _pair_force_narrow(
+                        i, v, row_i, first_i, column_p, block_pcc, diagonal_icc, gather_qc, own_ic, u_xv, sum_v
                     )
                 for c in range(3):
                     for step in range(width):
                         force = scale * sum_v[c * width + step] + shift * u_xv[3 * i + c, v + step]
                         out_xv[3 * i + c, v + step] = force + previous_scale * previous_xv[3 * i + c, v + step]
+                for step in range(width):
+                    w_iv[i, v + step] = scale * curvature_i[i] * sum_v[3 * width + step]
+            v += width
+
+
+@_threaded
+def add_embedding_forces(row_i, first_i, column_p, scatter_qc, own_ic, w_iv, out_xv):
+    """Add Jᵀ w to ``out_xv``, for vectors as in ``pair_forces_and_densities``."""
+    n, n_vectors = len(row_i) - 1, w_iv.shape[1]
+    for chunk in numba.prange((n + CHUNK - 1) // CHUNK):
+        sum_v = np.empty(3 * WIDE, w_iv.dtype)
+        v = 0
+        while v < n_vectors:
+            width = WIDE if v + WIDE <= n_vectors else NARROW
+            for i in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
+                if width == WIDE:
+                    _embedding_force_wide(i, v, row_i, first_i, column_p, scatter_qc, own_ic, w_iv, sum_v)
+                else:
+                    _embedding_force_narrow(i, v, row_i, first_i, column_p, scatter_qc, own_ic, w_iv, sum_v)
+                for c in range(3):
+                    for step in range(width):
+                        out_xv[3 * i + c, v + step] += sum_v[c * width + step]
             v += width
 
 

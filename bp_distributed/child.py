@@ -21,7 +21,7 @@ from typing import Literal
 
 from bp_distributed.errors import InfrastructureError
 
-_PARENT = "BPD_PARENT_PID"
+PARENT = "BPD_PARENT_PID"
 _PR_SET_PDEATHSIG = 1
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH",
@@ -49,7 +49,7 @@ def die_with_parent() -> None:
     signal follows the *thread* that started the child, so that thread has to wait for it, as
     :func:`run_child` does.
     """
-    expected = os.environ.get(_PARENT)
+    expected = os.environ.get(PARENT)
     if expected is None:
         return
     if sys.platform == "linux":
@@ -77,7 +77,7 @@ def child_environment(threads: int, reach: Reach = "alone") -> dict[str, str]:
         environment |= {name: value for name, value in os.environ.items() if name.startswith(_ALLOCATION)}
     environment |= dict.fromkeys(_THREADS, str(threads))
     environment |= _TRANSPORT[reach]
-    environment |= {_PARENT: str(os.getpid()), "LC_ALL": "C.UTF-8", "HDF5_USE_FILE_LOCKING": "FALSE"}
+    environment |= {PARENT: str(os.getpid()), "LC_ALL": "C.UTF-8", "HDF5_USE_FILE_LOCKING": "FALSE"}
     return environment
 
 
@@ -223,7 +223,7 @@ def _signal_group(group: int, number: int) -> None:
 def main(command: Sequence[str]) -> None:
     """Become ``command``, which is then killed when this process's parent ends: a launcher cannot ask for that."""
     die_with_parent()
-    os.environ.pop(_PARENT, None)
+    os.environ.pop(PARENT, None)
     os.execvp(command[0], list(command))  # noqa: S606 - no shell is meant
 
 

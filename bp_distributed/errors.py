@@ -90,6 +90,12 @@ class SupersededError(LockedError):
     exit_code = 4
 
 
+class SchedulerDiedError(CampaignError, RuntimeError):
+    """The Dask scheduler ended under the driver."""
+
+    exit_code = 5
+
+
 class InfrastructureError(CampaignError, RuntimeError):
     """A child died, hung or left no verdict.  ``cause`` is one word, ``evidence`` a folder or text."""
 

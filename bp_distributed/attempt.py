@@ -58,6 +58,11 @@ class Attempt:
         return content if isinstance(content, dict) else None
 
     @property
+    def is_open(self) -> bool:
+        """True while nobody has written how it ended; also for the one that was committed."""
+        return self.failure is None and not (self.folder / "PAUSED.json").exists()
+
+    @property
     def is_running(self) -> bool:
         """True while its process lives here, or is on a host we cannot see into."""
         claim = self.claim

@@ -15,8 +15,9 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import dask
@@ -28,7 +29,7 @@ from bp_distributed.job import Job, Report
 from bp_distributed.tasks import run_job
 
 SETTINGS = {
-    "distributed.scheduler.allowed-failures": 1000,  # our budgets decide; Dask's counter blames innocents
+    "distributed.scheduler.allowed-failures": 0,  # a lost task comes back to the driver, which knows whom to blame
     "distributed.scheduler.worker-ttl": "300s",
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.worker-saturation": 1.0,
@@ -41,8 +42,20 @@ SETTINGS = {
 }
 
 
+LOST = "lost"
+"""Status of a report that the pool writes for a task whose worker vanished."""
+
 _SHORT_JOB_S, _LONG_JOB_S = 0.1, 10.0
 _COUNT_S = 1.0
+
+
+@dataclass(frozen=True)
+class Fate:
+    """Why a worker vanished under a task, as far as anybody knows."""
+
+    cause: str = "worker_lost"
+    message: str = "its worker process died"
+    charged: bool = True
 
 
 class Pool(Protocol):
@@ -54,9 +67,25 @@ class Pool(Protocol):
     def slots(self) -> int:
         """Return the number of jobs that run at once."""
 
-    @property
-    def window(self) -> int:
-        """Return the number of jobs to keep in flight."""
+    def place(self, job: Job, causes: Sequence[str], asked: Mapping[str, float]) -> Job:
+        """Return the job with its lane and what that lane gives it.
+
+        Parameters
+        ----------
+        job : Job
+        causes : sequence of str
+            Causes of all its failed attempts, oldest first.
+        asked : mapping
+            ``memory`` (GiB) and ``walltime`` (s) that a person asked for.
+
+        Raises
+        ------
+        TooLargeError
+            If no lane is large enough.
+        """
+
+    def window(self, lane: str) -> int:
+        """Return the number of jobs of a lane to keep in flight."""
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Send jobs off."""
@@ -64,16 +93,46 @@ class Pool(Protocol):
     def wait(self, timeout_s: float) -> list[Report]:
         """Return reports of jobs that ended, waiting at most ``timeout_s`` for the first."""
 
+    def tend(self, demand: Mapping[str, int]) -> None:
+        """Look after the machines; ``demand`` counts the jobs ready or in flight by lane."""
 
-class InlinePool:
+    def fate(self, claim: Mapping[str, Any]) -> Fate:
+        """Return why the worker that made this claim is gone."""
+
+    def blame(self, claim: Mapping[str, Any], task: str, cause: str) -> None:
+        """Note on which node an attempt failed."""
+
+
+class _OneLane:
+    """What a pool without lanes answers."""
+
+    def place(self, job: Job, causes: Sequence[str], asked: Mapping[str, float]) -> Job:  # noqa: ARG002
+        """Return the job as it is: this machine is all there is."""
+        return job
+
+    def tend(self, demand: Mapping[str, int]) -> None:
+        """Do nothing."""
+
+    def fate(self, claim: Mapping[str, Any]) -> Fate:  # noqa: ARG002
+        """Nobody knows more than that it is gone."""
+        return Fate()
+
+    def blame(self, claim: Mapping[str, Any], task: str, cause: str) -> None:
+        """There is one node."""
+
+
+class InlinePool(_OneLane):
     """No cluster at all: each job runs in this process when it is waited for."""
 
     slots = 1
-    window = 1
     dashboard = ""
 
     def __init__(self) -> None:
         self._waiting: list[Job] = []
+
+    def window(self, lane: str) -> int:  # noqa: ARG002
+        """One at a time."""
+        return 1
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Put jobs in line."""
@@ -84,7 +143,7 @@ class InlinePool:
         return [run_job(self._waiting.pop(0))] if self._waiting else []
 
 
-class DaskPool:
+class DaskPool(_OneLane):
     """Jobs as Dask futures under keys of our own, ``stage-owner-attempt``, released as soon as they end."""
 
     def __init__(self, client: Client, function: Callable[[Job], Report] = run_job) -> None:
@@ -103,19 +162,25 @@ class DaskPool:
             self._slots, self._counted = max(1, sum(threads.values())), time.monotonic()
         return self._slots
 
-    @property
-    def window(self) -> int:
+    def window(self, lane: str) -> int:  # noqa: ARG002 - there is one
         """One job per slot and one look-ahead per slot; more only while jobs last less than the way to the scheduler."""
-        return 2 * self.slots if self._seconds > _SHORT_JOB_S else 4 * self.slots + 100
+        return self._window(self.slots)
+
+    def _window(self, slots: int) -> int:
+        return 2 * slots if self._seconds > _SHORT_JOB_S else 4 * slots + 100
+
+    def _resources(self, lane: str) -> dict[str, int]:
+        return {f"lane-{lane}": 1} if lane else {}
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Send jobs to the scheduler, those of one priority in one message."""
-        for priority, group in itertools.groupby(jobs, key=lambda job: job.priority):
+        """Send jobs to the scheduler, those of one priority and lane in one message."""
+        for (priority, lane), group in itertools.groupby(jobs, key=lambda job: (job.priority, job.lane)):
             named = {f"{job.key}-{job.attempt}": job for job in group}
             self._jobs |= named
             futures = self.client.map(
-                self._function, list(named.values()), key=list(named), pure=False, retries=0, priority=priority
-            )
+                self._function, list(named.values()), key=list(named), pure=False, retries=0, priority=priority,
+                resources=self._resources(lane),
+            )  # fmt: skip
             for future in futures:
                 future.add_done_callback(self._ended.put)
 
@@ -139,11 +204,11 @@ class DaskPool:
         return reports
 
     def _lost(self, future: Any) -> Report:
-        """Return what Dask says of a task that gave no report; the plumbing is to blame, not the sample."""
+        """Return the report of a task that gave none; ``fate`` and the open attempt on disk tell what happened."""
         job = self._jobs[str(future.key)]
         error = future.exception() if future.status == "error" else future.status
         what = f"Dask gave the task up: {type(error).__name__}: {error}"
-        return Report(job.key, "failed", what, FailureClass.INFRASTRUCTURE.value, "dask", attempt=job.attempt)
+        return Report(job.key, LOST, what, FailureClass.INFRASTRUCTURE.value, "worker_lost", attempt=job.attempt)
 
 
 @contextmanager

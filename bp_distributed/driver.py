@@ -11,23 +11,27 @@ import heapq
 import random
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from bp_distributed.attempt import attempts_of
-from bp_distributed.cluster import Pool
+from bp_distributed.cluster import LOST, Pool
+from bp_distributed.commit import committed
 from bp_distributed.config import Budget
-from bp_distributed.errors import FailureClass
-from bp_distributed.job import Report
+from bp_distributed.errors import FailureClass, TooLargeError
+from bp_distributed.job import Job, Report
 from bp_distributed.lock import DriverLock
 from bp_distributed.plan import TaskSpec
 from bp_distributed.store import HAS_RESULT, TERMINAL, Journal, State, Store, TaskState, folder_state, mark_blocked
 from bp_distributed.tasks import STOP_FILE
 
+DRAIN_FILE = "DRAIN"
 BACKOFF_FIRST_S, BACKOFF_CAP_S, BACKOFF_JITTER = 30.0, 3600.0, 0.2
 LOCK_CHECK_S = 10.0
 TICK_S = 0.5
@@ -35,13 +39,25 @@ CONFIG_ERRORS_THAT_STOP = 20
 DISK_FULL_LIMIT, DISK_FULL_WINDOW_S = 3, 60.0
 
 
+DECLINED_S = 1.0
+"""Wait before a declined task goes out again: the worker that declined is retiring."""
+
+
 class Ending(StrEnum):
     """Why a driver stopped."""
 
     FINISHED = "finished"
     STOPPED = "stopped"
+    DRAINED = "drained"
     DISK_FULL = "disk_full"
     CONFIGURATION = "configuration"
+
+
+_UNDECIDED = frozenset({"paused", "declined", LOST})
+"""Reports after which nobody knows yet what comes of the task."""
+
+_AT_ONCE = frozenset({"worker_lost", "timeout", "out_of_memory"})
+"""Causes that another worker, or a larger one, may cure at once; the second time it waits."""
 
 
 def next_try(state: TaskState, budget: Budget) -> float | None:
@@ -57,8 +73,8 @@ def next_try(state: TaskState, budget: Budget) -> float | None:
     count = state.charged(FailureClass.INFRASTRUCTURE)
     if count > budget.infrastructure_retries:
         return None
-    last = state.failures[-1]["class"] if state.failures else ""
-    if last != FailureClass.INFRASTRUCTURE:
+    last = state.failures[-1] if state.failures else {"class": ""}
+    if last["class"] != FailureClass.INFRASTRUCTURE or (count == 1 and last.get("cause") in _AT_ONCE):
         return 0.0
     delay = min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2.0 ** (count - 1))
     return delay * random.uniform(1 - BACKOFF_JITTER, 1 + BACKOFF_JITTER)  # noqa: S311 - jitter, not a secret
@@ -91,16 +107,28 @@ class Driver:
     states: dict[str, TaskState] = field(default_factory=dict)
     in_flight: dict[str, TaskSpec] = field(default_factory=dict)
     message: str = ""
-    _ready: list[tuple[int, float, str]] = field(default_factory=list)
+    _ready: dict[str, list[tuple[int, float, str]]] = field(default_factory=dict)
+    """By lane; each a heap."""
     _later: list[tuple[float, str]] = field(default_factory=list)
+    _placed: dict[str, Job] = field(default_factory=dict)
+    """Jobs that are ready or in flight, with their lane."""
+    _attempts: dict[str, int] = field(default_factory=dict)
+    """Number under which a task was last submitted."""
     _dependents: dict[str, list[str]] = field(default_factory=dict)
     _recent: deque[Report] = field(default_factory=lambda: deque(maxlen=CONFIG_ERRORS_THAT_STOP))
     _full: deque[float] = field(default_factory=lambda: deque(maxlen=DISK_FULL_LIMIT))
     _ended: int = 0
 
     def conduct(self) -> Ending:
-        """Run until every task is terminal, a stop is requested, or going on makes no sense."""
-        (self.store.root / STOP_FILE).unlink(missing_ok=True)
+        """Run until every task is terminal, a stop is requested, or going on makes no sense.
+
+        Raises
+        ------
+        SchedulerDiedError, SupersededError
+            The campaign folder is sound then; another driver continues.
+        """
+        for name in (STOP_FILE, DRAIN_FILE):
+            (self.store.root / name).unlink(missing_ok=True)
         self._journal = Journal(self.store.root, self.lock.epoch)
         self._journal.write("start", slots=self.pool.slots, dashboard=self.pool.dashboard)
         self._line_up()
@@ -110,7 +138,7 @@ class Driver:
 
     def _loop(self) -> Ending:
         checked = time.monotonic()
-        while self.in_flight or self._ready or self._later:
+        while self.in_flight or any(self._ready.values()) or self._later:
             self.on_tick(self)
             if time.monotonic() - checked > LOCK_CHECK_S:
                 self.lock.check()
@@ -119,14 +147,26 @@ class Driver:
                 return self._drain(Ending.STOPPED)
             if ending := self._hopeless():
                 return self._drain(ending)
-            self._wake()
-            self._fill()
+            if (self.store.root / DRAIN_FILE).exists():
+                if not self.in_flight:
+                    return Ending.DRAINED
+            else:
+                self._wake()
+                self._fill()
+            self.pool.tend(self._demand())
             if not self.in_flight:
                 time.sleep(TICK_S)
             for report in self.pool.wait(TICK_S) if self.in_flight else []:
                 self._finish(report)
         self.on_tick(self)
         return Ending.FINISHED
+
+    def _demand(self) -> Counter[str]:
+        """Return how many jobs are ready, waiting for another try, or in flight, by lane."""
+        demand = Counter({lane: len(heap) for lane, heap in self._ready.items()})
+        demand.update(self._placed[key].lane for key in self.in_flight)
+        demand.update(self._placed[key].lane for _, key in self._later if key in self._placed)
+        return demand
 
     # ---- choosing work ----------------------------------------------------------------------------------------
 
@@ -142,16 +182,30 @@ class Driver:
             if state in {State.READY, State.RUNNING, State.FAILED}:
                 self._queue(task, first_look=True)
 
-    def _queue(self, task: TaskSpec, *, first_look: bool = False) -> None:
+    def _queue(self, task: TaskSpec, *, first_look: bool = False, delay: float | None = None) -> None:
+        """Put a task in the line of its lane, or on the list of those that wait for another try."""
         state = self.states[task.key]
-        delay = next_try(state, self._budget) if state.failures else 0.0
         if delay is None:
-            self._give_up(task, state)
-        elif delay and not first_look:
+            wait = next_try(state, self._budget) if state.failures else 0.0
+            if wait is None:
+                self._give_up(task, state)
+                return
+            delay = 0.0 if first_look else wait
+        try:
+            job = self.pool.place(self.store.job(task, self.lock.epoch), state.causes, state.asked)
+        except TooLargeError as error:
+            self._give_up(task, state, str(error))
+            return
+        self._placed[task.key] = replace(job, priority=self._depth(task), seconds=self.seconds.get(task.key, 0.0))
+        if delay:
             heapq.heappush(self._later, (time.monotonic() + delay, task.key))
         else:
-            # Later stages first, so that samples get finished; within a stage the longest first.
-            heapq.heappush(self._ready, (-self._depth(task), -self.seconds.get(task.key, 0.0), task.key))
+            self._line(task)
+
+    def _line(self, task: TaskSpec) -> None:
+        # Later stages first, so that samples get finished; within a stage the longest first.
+        entry = (-self._depth(task), -self.seconds.get(task.key, 0.0), task.key)
+        heapq.heappush(self._ready.setdefault(self._placed[task.key].lane, []), entry)
 
     def _depth(self, task: TaskSpec) -> int:
         return self.store.plan.stages.index(task.stage)
@@ -160,9 +214,10 @@ class Driver:
     def _budget(self) -> Budget:
         return Budget(**self.store.record["config"]["budget"])
 
-    def _give_up(self, task: TaskSpec, state: TaskState) -> None:
-        last = state.failures[-1]
-        self.store.quarantine(task, f"{last['cause']}: {last['message']}", failures=len(state.failures))
+    def _give_up(self, task: TaskSpec, state: TaskState, reason: str = "") -> None:
+        last = state.failures[-1] if state.failures else {"cause": "too_large", "message": reason}
+        reason = reason or f"{last['cause']}: {last['message']}"
+        self.store.quarantine(task, reason, failures=len(state.failures))
         self.states[task.key] = folder_state(self.store.folder(task))
         mark_blocked(self.store.plan, self.states)
         self._journal.write("quarantine", task=task.key, cause=last["cause"])
@@ -170,24 +225,30 @@ class Driver:
     def _wake(self) -> None:
         while self._later and self._later[0][0] <= time.monotonic():
             _, key = heapq.heappop(self._later)
-            self._queue(self.store.plan.task(key), first_look=True)
+            self._line(self.store.plan.task(key))
 
     def _fill(self) -> None:
-        """Keep the pool's window of jobs in flight, never more: Dask must not hold the campaign."""
-        window = self.pool.window
-        if len(self.in_flight) > 0.75 * window:  # short jobs travel in groups, not one by one
-            return
+        """Keep each lane's window of jobs in flight, never more: Dask must not hold the campaign."""
+        flying = Counter(self._placed[key].lane for key in self.in_flight)
         jobs = []
-        while self._ready and len(self.in_flight) < window:
-            _, _, key = heapq.heappop(self._ready)
-            task = self.store.plan.task(key)
-            number = 1 + len(attempts_of(self.store.folder(task)))
-            self.in_flight[key] = task
-            self._journal.write("submit", task=key, attempt=number)
-            job = self.store.job(task, self.lock.epoch)
-            jobs.append(replace(job, attempt=number, priority=self._depth(task)))
+        for lane, heap in self._ready.items():
+            window = self.pool.window(lane) if heap else 0
+            if flying[lane] > 0.75 * window:  # short jobs travel in groups, not one by one
+                continue
+            while heap and flying[lane] < window:
+                _, _, key = heapq.heappop(heap)
+                flying[lane] += 1
+                jobs.append(self._take_off(self.store.plan.task(key)))
         if jobs:
             self.pool.submit(jobs)
+
+    def _take_off(self, task: TaskSpec) -> Job:
+        known = len(attempts_of(self.store.folder(task)))
+        number = self._attempts[task.key] = 1 + max(known, self._attempts.get(task.key, 0))
+        self.in_flight[task.key] = task
+        job = self._placed[task.key]
+        self._journal.write("submit", task=task.key, attempt=number, lane=job.lane)
+        return replace(job, attempt=number)
 
     # ---- judging what ended -----------------------------------------------------------------------------------
 
@@ -196,15 +257,34 @@ class Driver:
         self._journal.write(
             "end_of_attempt", task=report.key, status=report.status, cause=report.cause, seconds=report.seconds
         )
-        self._recent.append(report)
-        self._ended += 1
+        if report.status == LOST:
+            self._close_lost(task)
+        elif report.status == "failed":
+            self._recent.append(report)
+        self._ended += report.status not in _UNDECIDED
         if report.cause == "disk_full":
             self._full.append(time.monotonic())
         state = self.states[task.key] = folder_state(self.store.folder(task))
         if state.state in HAS_RESULT:
+            del self._placed[task.key]
             self._release_dependents(task)
         elif state.state not in TERMINAL and not self.stop_requested:
-            self._queue(task)
+            self._queue(task, delay={"paused": 0.0, "declined": DECLINED_S}.get(report.status))
+        if report.status == "failed" and state.failures:
+            self.pool.blame(_newest_claim(self.store.folder(task)), task.key, report.cause)
+
+    def _close_lost(self, task: TaskSpec) -> None:
+        """Close the attempt that a lost worker left open; one that never began costs nothing."""
+        folder = self.store.folder(task)
+        for attempt in attempts_of(folder) if committed(folder) is None else ():
+            if attempt.is_open:
+                claim = attempt.claim or {}
+                fate = self.pool.fate(claim)
+                host = claim.get("node") or claim.get("host", "unknown")
+                attempt.fail(
+                    FailureClass.INFRASTRUCTURE, fate.cause, fate.message, charged=fate.charged, host=host,
+                    job=claim.get("job", ""),
+                )  # fmt: skip
 
     def _release_dependents(self, task: TaskSpec) -> None:
         for key in self._dependents.get(task.key, ()):
@@ -245,3 +325,8 @@ class Driver:
             self.on_tick(self)
         (self.store.root / STOP_FILE).unlink(missing_ok=True)
         return ending
+
+
+def _newest_claim(folder: Path) -> dict[str, Any]:
+    attempts = attempts_of(folder)
+    return (attempts[-1].claim if attempts else None) or {}

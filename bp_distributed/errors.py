@@ -90,6 +90,10 @@ class SupersededError(LockedError):
     exit_code = 4
 
 
+class TooLargeError(CampaignError, RuntimeError):
+    """A task needs more than the largest job its lane may ask for."""
+
+
 class SchedulerDiedError(CampaignError, RuntimeError):
     """The Dask scheduler ended under the driver."""
 

@@ -22,10 +22,16 @@ class Job:
     """Campaign-relative path of what the step starts from: a task folder or a structure file."""
     epoch: int = 0
     attempt: int = 1
-    """Number of the attempt when it was submitted; part of its Dask key."""
+    """Number of the attempt, or more where one was submitted and never began; part of its Dask key."""
     priority: int = 0
     """Larger goes first."""
     deadline_s: float = 86400.0
+    seconds: float = 0.0
+    """Expected core-seconds; 0 if unknown."""
+    walltime_s: float | None = None
+    """What a fresh worker of its lane has from start to deadline; None without a batch system."""
+    lane: str = ""
+    """Tag of the lane and shape it runs in; empty where there are no lanes."""
     threads: int = 1
     memory_bytes: float | None = None
     """What the step may use; None if nobody said."""

@@ -61,7 +61,9 @@ def host_of(interface: str | None) -> str:
     for address in known.get(interface, ()):
         if address.family.name == "AF_INET":
             return str(address.address)
-    raise ConfigError("profile", "scheduler.interface", f"got {interface!r}, expected one of {', '.join(sorted(known))}")
+    raise ConfigError(
+        "profile", "scheduler.interface", f"got {interface!r}, expected one of {', '.join(sorted(known))}"
+    )
 
 
 @contextmanager
@@ -87,7 +89,7 @@ def scheduler_process(root: Path, tls: Path, host: str, *, dashboard: bool = Tru
     answer, log = root / FILE, root / "lock" / "scheduler.log"
     answer.unlink(missing_ok=True)
     command = [sys.executable, "-m", "bp_distributed.scheduler", str(tls), host, str(answer), str(int(dashboard))]
-    with open(log, "ab", opener=_private) as out:  # noqa: PTH123 - Path.open takes no opener
+    with open(log, "ab", opener=_private) as out:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, process_group=0,
             env=os.environ | {PARENT: str(os.getpid())},

@@ -22,9 +22,9 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,10 @@ class TaskState:
     manifest: dict[str, Any] | None = None
     failures: tuple[dict[str, Any], ...] = ()
     """Charged failures since the last release, oldest first."""
+    causes: tuple[str, ...] = ()
+    """Causes of all failed attempts, forgiven ones too, oldest first."""
+    asked: Mapping[str, float] = field(default_factory=dict)
+    """``memory`` (GiB) and ``walltime`` (s) that the last release asked for."""
     running: Attempt | None = None
 
     def charged(self, failure_class: FailureClass) -> int:
@@ -199,8 +203,11 @@ class Store:
         record = {"task": task.key, "reason": reason, "time": time.time(), **evidence}
         durable.publish(folder / Marker.QUARANTINE, durable.sealed_json(record))
 
-    def release(self, task: TaskSpec) -> bool:
-        """Forgive a task's failures and lift its quarantine, keeping the evidence; return whether there was any."""
+    def release(self, task: TaskSpec, asked: Mapping[str, float] | None = None) -> bool:
+        """Forgive a task's failures and lift its quarantine, keeping the evidence; return whether there was any.
+
+        ``asked`` may hold ``memory`` (GiB) and ``walltime`` (s) for the attempts to come.
+        """
         folder = self.folder(task)
         count = len(attempts_of(folder))
         number = 1 + len(list(folder.glob("released-*.json")))
@@ -214,7 +221,8 @@ class Store:
             if manifest:  # a damaged result: set it and its marker aside, so that the task can run again
                 (folder / manifest["marker"]).rename(folder / f"damaged-{number}.json")
         durable.publish(
-            folder / f"released-{number}.json", durable.sealed_json({"attempts": count, "time": time.time()})
+            folder / f"released-{number}.json",
+            durable.sealed_json({"attempts": count, "time": time.time(), "asked": dict(asked or {})}),
         )
         return True
 
@@ -246,9 +254,9 @@ def folder_state(folder: Path) -> TaskState:
     attempts = attempts_of(folder)
     running = next((attempt for attempt in reversed(attempts) if attempt.is_running), None)
     failures = _charged(folder, names)
-    if running:
-        return TaskState(State.RUNNING, None, failures, running)
-    return TaskState(State.FAILED if failures else State.READY, None, failures)
+    causes = tuple(str(failure["cause"]) for attempt in attempts if (failure := attempt.failure))
+    state = State.RUNNING if running else State.FAILED if failures else State.READY
+    return TaskState(state, None, failures, causes, _asked(folder, names), running)
 
 
 def load_result(folder: Path, *, verify: bool = True) -> xr.Dataset:
@@ -259,6 +267,13 @@ def load_result(folder: Path, *, verify: bool = True) -> xr.Dataset:
     if manifest is None:
         raise StoreError(str(folder), "holds no committed result yet; run 'bpd run'")
     return dataset.read(verified(folder, manifest) if verify else folder / manifest["file"])
+
+
+def _asked(folder: Path, names: set[str]) -> dict[str, float]:
+    """Return the resources that the newest release asked for."""
+    releases = sorted((name for name in names if name.startswith("released-")), key=lambda name: int(name[9:-5]))
+    record = durable.read_sealed(folder / releases[-1]) if releases else None
+    return dict((record or {}).get("asked", {}))
 
 
 def _charged(folder: Path, names: set[str]) -> tuple[dict[str, Any], ...]:

@@ -6,7 +6,7 @@ The authority's own key is forgotten as soon as it has signed, so nobody can mak
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import shutil
 from pathlib import Path
@@ -23,10 +23,10 @@ from bp_distributed.errors import StoreError
 
 FOLDER = "tls"
 CA_FILE, CERTIFICATE_FILE, KEY_FILE = "ca.pem", "certificate.pem", "key.pem"
-LIFE = datetime.timedelta(days=30)
-BACKDATED = datetime.timedelta(hours=24)
+LIFE = dt.timedelta(days=30)
+BACKDATED = dt.timedelta(hours=24)
 """Clocks of login and compute nodes differ; a certificate from the future is refused with a misleading message."""
-WARNING = datetime.timedelta(days=3)
+WARNING = dt.timedelta(days=3)
 
 
 def make_keys(root: Path, epoch: int) -> Path:
@@ -81,13 +81,14 @@ def security(folder: Path) -> Security:
     role: dict[str, Any] = {}
     for name in ("scheduler", "worker", "client"):
         role[f"tls_{name}_key"], role[f"tls_{name}_cert"] = str(key), str(folder / CERTIFICATE_FILE)
-    return Security(tls_ca_file=str(folder / CA_FILE), require_encryption=True, **role)
+    role |= {"tls_ca_file": str(folder / CA_FILE), "require_encryption": True}
+    return Security(**role)  # type: ignore[no-untyped-call]
 
 
-def time_left(folder: Path) -> datetime.timedelta:
+def time_left(folder: Path) -> dt.timedelta:
     """Return how long the certificate is still good."""
     certificate = x509.load_pem_x509_certificate((folder / CERTIFICATE_FILE).read_bytes())
-    return certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+    return certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
 
 
 def _certificate(
@@ -98,7 +99,7 @@ def _certificate(
     authority_key: ec.EllipticCurvePrivateKey | None,
 ) -> x509.Certificate:
     """Return a certificate; ``authority_key`` is given for the authority itself."""
-    now, is_authority = datetime.datetime.now(datetime.UTC), authority_key is not None
+    now, is_authority = dt.datetime.now(dt.UTC), authority_key is not None
     usage = x509.KeyUsage(
         digital_signature=True, key_cert_sign=is_authority, crl_sign=is_authority, content_commitment=False,
         key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
@@ -114,8 +115,6 @@ def _certificate(
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=0 if is_authority else None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .sign(issuer_key, hashes.SHA256())
     )

@@ -7,7 +7,7 @@ DEV := $(VENV)/.dev-ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO ?= demo-campaign
 
-.PHONY: help demo test check slepc bench docs lock clean
+.PHONY: help demo test check slepc system bench docs lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -35,8 +35,11 @@ demo: $(RUNTIME)  ## a whole campaign on real physics, about 8 minutes on 2 core
 slepc: $(RUNTIME)  ## PETSc and SLEPc for solves over MPI, built once per user in about 8 minutes
 	$(BIN)/bpd slepc-build
 
-test: $(DEV) check slepc  ## lint, types and the whole test suite
+test: $(DEV) check slepc system  ## lint, types and the whole test suite
 	$(BIN)/python -m pytest
+
+system:  ## on Debian as root: the packages that the tests use
+	sh deploy/debian.sh
 
 check: $(DEV)  ## lint, format and types
 	$(BIN)/ruff check .

@@ -223,6 +223,8 @@ class Lane(Model):
             raise AtKeyError("launcher", "expected the word '{cmd}' once, where the program stands")
         if self.container and not self.python:
             raise AtKeyError("python", "is missing: a container needs the path of its own interpreter")
+        if self.container and self.launches_ranks:
+            raise AtKeyError("container", "cannot hold a lane that launches MPI ranks: the launcher is outside")
         self._check_ladder()
         self._check_system()
         return self
@@ -247,6 +249,8 @@ class Lane(Model):
         for directive in self.directives:
             if why := _why_refused(directive, self.system):
                 raise AtKeyError("directives", f"got {directive[:60]!r}, {why}")
+        if self.system == "sge" and self.cores > 1 and not any(text.startswith("-pe ") for text in self.directives):
+            raise AtKeyError("directives", "needs the parallel environment of your site, such as '-pe smp 4'")
         if self.prologue and (why := _shell_complaint("\n".join(self.prologue))):
             raise AtKeyError("prologue", f"is not complete shell code: {why}")
 

@@ -45,8 +45,12 @@ class Attempt:
 
     @property
     def failure(self) -> dict[str, Any] | None:
-        """The obituary: class, cause, message, charged; None while open or successful."""
-        return durable.read_sealed(self.folder / "FAILED.json")
+        """The obituary: class, cause, message, charged; None while open or successful.
+
+        What became known only later, such as the failure of its node, is in it.
+        """
+        record = durable.read_sealed(self.folder / "FAILED.json")
+        return record if record is None else record | (durable.read_sealed(self.folder / "EXPLAINED.json") or {})
 
     @property
     def progress(self) -> dict[str, Any] | None:
@@ -75,6 +79,11 @@ class Attempt:
                   "ended": time.time(), **evidence}  # fmt: skip
         durable.publish(self.folder / "FAILED.json", durable.sealed_json(record))
         return record
+
+    def explain(self, cause: str, message: str, *, charged: bool) -> None:
+        """Amend the obituary of a lost attempt with what the batch system said later."""
+        record = {"cause": cause, "message": message, "charged": charged}
+        durable.publish(self.folder / "EXPLAINED.json", durable.sealed_json(record))
 
     def sweep(self, *, keep_checkpoints: bool = False) -> None:
         """Drop scratch files; claim, logs and request stay, and on a full disk the checkpoints too."""

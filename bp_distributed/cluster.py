@@ -96,6 +96,9 @@ class Pool(Protocol):
     def tend(self, demand: Mapping[str, int]) -> None:
         """Look after the machines; ``demand`` counts the jobs ready or in flight by lane."""
 
+    def hopeless(self, demand: Mapping[str, int]) -> str:
+        """Return why nothing of what is wanted will ever run, or nothing."""
+
     def fate(self, claim: Mapping[str, Any]) -> Fate:
         """Return why the worker that made this claim is gone."""
 
@@ -112,6 +115,10 @@ class _OneLane:
 
     def tend(self, demand: Mapping[str, int]) -> None:
         """Do nothing."""
+
+    def hopeless(self, demand: Mapping[str, int]) -> str:  # noqa: ARG002
+        """There is always this machine."""
+        return ""
 
     def fate(self, claim: Mapping[str, Any]) -> Fate:  # noqa: ARG002
         """Nobody knows more than that it is gone."""

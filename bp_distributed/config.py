@@ -47,7 +47,7 @@ SLOWEST_K_PER_S, FASTEST_K_PER_S = 1e6, 1e18
 """Rates outside are a slip of the pen: a microsecond holds 1e9 steps, a step of 2 fs holds all of 2000 K at 1e18 K/s."""
 
 _NUMBER_WITH_UNIT = re.compile(r"\s*([-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?)\s*(\S.*)?", re.ASCII)
-_WALLTIME = re.compile(r"([0-9]{1,5}-)?[0-9]{1,3}:[0-9]{2}:[0-9]{2}")
+WALLTIME = re.compile(r"([0-9]{1,5}-)?[0-9]{1,3}:[0-9]{2}:[0-9]{2}")
 _PERCENT_TOLERANCE = 1e-6
 _LONGEST_SHOWN = 60
 
@@ -89,7 +89,7 @@ def _safe_name(text: str) -> str:
 
 
 def _walltime(text: str) -> str:
-    if not _WALLTIME.fullmatch(text) or not re.search("[1-9]", text):
+    if not WALLTIME.fullmatch(text) or not re.search("[1-9]", text):
         raise ValueError("expected [days-]hours:minutes:seconds, such as 24:00:00")
     return text
 

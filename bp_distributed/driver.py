@@ -20,8 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bp_distributed.attempt import attempts_of
-from bp_distributed.cluster import LOST, Pool
+from bp_distributed.attempt import Attempt, attempts_of
+from bp_distributed.cluster import LOST, Fate, Pool
 from bp_distributed.commit import committed
 from bp_distributed.config import Budget
 from bp_distributed.errors import FailureClass, TooLargeError
@@ -51,6 +51,7 @@ class Ending(StrEnum):
     DRAINED = "drained"
     DISK_FULL = "disk_full"
     CONFIGURATION = "configuration"
+    NO_WORKERS = "no_workers"
 
 
 _UNDECIDED = frozenset({"paused", "declined", LOST})
@@ -117,6 +118,7 @@ class Driver:
     _dependents: dict[str, list[str]] = field(default_factory=dict)
     _recent: deque[Report] = field(default_factory=lambda: deque(maxlen=CONFIG_ERRORS_THAT_STOP))
     _full: deque[float] = field(default_factory=lambda: deque(maxlen=DISK_FULL_LIMIT))
+    _unexplained: deque[tuple[TaskSpec, Attempt]] = field(default_factory=lambda: deque(maxlen=1000))
     _ended: int = 0
 
     def conduct(self) -> Ending:
@@ -153,7 +155,12 @@ class Driver:
             else:
                 self._wake()
                 self._fill()
-            self.pool.tend(self._demand())
+            demand = self._demand()
+            self.pool.tend(demand)
+            if reason := self.pool.hopeless(demand):
+                self.message = f"{reason}; nothing is lost, 'bpd run' continues"
+                return self._drain(Ending.NO_WORKERS)
+            self._explain_losses()
             if not self.in_flight:
                 time.sleep(TICK_S)
             for report in self.pool.wait(TICK_S) if self.in_flight else []:
@@ -285,6 +292,19 @@ class Driver:
                     FailureClass.INFRASTRUCTURE, fate.cause, fate.message, charged=fate.charged, host=host,
                     job=claim.get("job", ""),
                 )  # fmt: skip
+                self._unexplained.append((task, attempt))
+
+    def _explain_losses(self) -> None:
+        """Amend the records of lost attempts once the batch system says what became of their job."""
+        for task, attempt in list(self._unexplained):
+            fate = self.pool.fate(attempt.claim or {})
+            if fate.cause == Fate.cause:
+                continue
+            self._unexplained.remove((task, attempt))
+            attempt.explain(fate.cause, fate.message, charged=fate.charged)
+            self._journal.write("explained", task=task.key, cause=fate.cause)
+            if self.states[task.key].state not in TERMINAL and task.key not in self.in_flight:
+                self.states[task.key] = folder_state(self.store.folder(task))
 
     def _release_dependents(self, task: TaskSpec) -> None:
         for key in self._dependents.get(task.key, ()):

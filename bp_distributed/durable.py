@@ -150,10 +150,15 @@ def _exclusive(path: Path, data: bytes) -> bool:
 
 def replace_json(path: Path, content: dict[str, Any]) -> None:
     """Replace a small file that only informs (progress, heartbeat); atomic, not flushed."""
+    replace_text(path, json.dumps(content))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a small text file, mode 0600; atomic, not flushed."""
     aside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:6]}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(content, file)
+        file.write(text)
     os.replace(aside, path)  # noqa: PTH105
 
 

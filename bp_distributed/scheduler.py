@@ -133,10 +133,11 @@ def main() -> None:
     import dask  # noqa: PLC0415
 
     from bp_distributed.cluster import SETTINGS  # noqa: PLC0415
+    from bp_distributed.dashboard import dashboard_settings  # noqa: PLC0415
 
     die_with_parent()
     tls, host, answer, dashboard = sys.argv[1:]
-    with dask.config.set(SETTINGS):
+    with dask.config.set(SETTINGS | dashboard_settings()):
         asyncio.run(_serve(Path(tls), host, Path(answer), dashboard=dashboard == "1"))
 
 

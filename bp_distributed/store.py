@@ -243,9 +243,8 @@ def folder_state(folder: Path) -> TaskState:
     except FileNotFoundError:
         return TaskState(State.READY)
     if Marker.QUARANTINE in names:
-        return TaskState(
-            State.QUARANTINED, durable.read_sealed(folder / Marker.QUARANTINE) or {}, _charged(folder, names)
-        )
+        manifest = durable.read_sealed(folder / Marker.QUARANTINE) or {}
+        return TaskState(State.QUARANTINED, manifest, _charged(folder, names), _causes(attempts_of(folder)))
     for marker, state in ((Marker.DONE, State.DONE), (Marker.REJECTED, State.REJECTED)):
         if marker in names and (manifest := durable.read_sealed(folder / marker)):
             return TaskState(state, manifest)
@@ -254,9 +253,8 @@ def folder_state(folder: Path) -> TaskState:
     attempts = attempts_of(folder)
     running = next((attempt for attempt in reversed(attempts) if attempt.is_running), None)
     failures = _charged(folder, names)
-    causes = tuple(str(failure["cause"]) for attempt in attempts if (failure := attempt.failure))
     state = State.RUNNING if running else State.FAILED if failures else State.READY
-    return TaskState(state, None, failures, causes, _asked(folder, names), running)
+    return TaskState(state, None, failures, _causes(attempts), _asked(folder, names), running)
 
 
 def load_result(folder: Path, *, verify: bool = True) -> xr.Dataset:
@@ -267,6 +265,10 @@ def load_result(folder: Path, *, verify: bool = True) -> xr.Dataset:
     if manifest is None:
         raise StoreError(str(folder), "holds no committed result yet; run 'bpd run'")
     return dataset.read(verified(folder, manifest) if verify else folder / manifest["file"])
+
+
+def _causes(attempts: Iterable[Attempt]) -> tuple[str, ...]:
+    return tuple(str(failure["cause"]) for attempt in attempts if (failure := attempt.failure))
 
 
 def _asked(folder: Path, names: set[str]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bp_distributed.errors import CampaignError
+from bp_distributed.errors import CampaignError, ConfigError
 
 if TYPE_CHECKING:
     from bp_distributed.campaign import Campaign
@@ -42,6 +42,7 @@ Workers = Annotated[
     typer.Option("--workers", "-n", min=0, help="worker processes; 0 runs in this process", show_default="all cores"),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
+Wait = Annotated[float, typer.Option("--wait", min=0, help="seconds to wait until the driver has ended")]
 HERE = Path()
 
 
@@ -143,36 +144,75 @@ def slepc_build() -> None:
 def run(
     folder: Folder = HERE,
     workers: Workers = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="leave the driver running and come back")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no table, a line every few minutes")] = False,
     yes: Yes = False,
     steal_lock: Annotated[bool, typer.Option("--steal-lock", help="take over from a driver that seems alive")] = False,
 ) -> None:
-    """Run the campaign here until it has ended; the same command continues after any interruption."""
+    """Run the campaign until it has ended; the same command continues after any interruption."""
     from bp_distributed import terminal
 
     if steal_lock and not yes:
         typer.confirm("Another driver may be alive; it will stop itself. Take the campaign over?", abort=True)
-    raise typer.Exit(terminal.run_with_display(_campaign(folder), workers, steal=steal_lock))
+    campaign = _campaign(folder)
+    if detach:
+        raise typer.Exit(terminal.run_detached(campaign, workers, steal=steal_lock))
+    raise typer.Exit(terminal.run_with_display(campaign, workers, quiet=quiet, steal=steal_lock))
+
+
+@app.command(rich_help_panel="run")
+def attach(folder: Folder = HERE) -> None:
+    """Follow a campaign that is driven elsewhere; Ctrl-C leaves the driver running."""
+    from bp_distributed import terminal
+
+    raise typer.Exit(terminal.attach_with_display(_campaign(folder)))
+
+
+@app.command(rich_help_panel="run")
+def stop(folder: Folder = HERE, wait: Wait = 60.0) -> None:
+    """Stop the driver: running steps end now and continue from their checkpoints with 'bpd run'."""
+    from bp_distributed.detach import stop
+
+    over = stop(_campaign(folder).store.root, wait)
+    _say("stopped; 'bpd run' continues" if over else "asked the driver to stop; running steps end now")
+
+
+@app.command(rich_help_panel="run")
+def drain(folder: Folder = HERE, wait: Wait = 0.0) -> None:
+    """Start nothing new; the driver ends when what runs has ended or reached its next checkpoint."""
+    from bp_distributed.detach import drain
+
+    over = drain(_campaign(folder).store.root, wait)
+    _say("drained; 'bpd run' continues" if over else "nothing new starts; the driver ends when what runs has ended")
+
+
+@app.command(rich_help_panel="run")
+def step(folder: Folder = HERE) -> None:
+    """See to it that an unfinished campaign is driven; for a crontab, which then heals a reboot."""
+    from bp_distributed.detach import step
+
+    campaign = _campaign(folder)
+    code, sentence = step(campaign.store.root, campaign.status)
+    _say(sentence)
+    raise typer.Exit(code)
 
 
 @app.command(rich_help_panel="run")
 def cancel(samples: Samples = None, folder: In = HERE) -> None:
-    """Stop the running driver, or set single SAMPLES aside; checkpoints stay."""
-    set_aside = _campaign(folder).cancel(samples or ())
-    if samples:
-        _say(f"{len(set_aside)} tasks set aside; 'bpd retry' releases them")
+    """Set single SAMPLES aside; without any, stop the driver as 'bpd stop' does. Checkpoints stay."""
+    if not samples:
+        stop(folder)
     else:
-        _say("asked the driver to stop; running steps end now and continue from their checkpoints with 'bpd run'")
+        set_aside = _campaign(folder).cancel(samples)
+        _say(f"{len(set_aside)} tasks set aside; 'bpd retry' releases them")
 
 
 @app.command(rich_help_panel="run")
-def retry(
-    samples: Samples = None,
-    folder: In = HERE,
-    cause: Annotated[str | None, typer.Option(help="only failures of this cause, as 'bpd status' names them")] = None,
-) -> None:
-    """Forgive failures and lift quarantines, so that the next run tries again."""
-    released = _campaign(folder).retry(samples or (), cause=cause)
-    _say(f"{len(released)} tasks released; 'bpd run' takes them up" if released else "nothing to release")
+def dashboard(folder: Folder = HERE) -> None:
+    """Say how to open the Dask dashboard of the driver at work."""
+    from bp_distributed.dashboard import dashboard_link
+
+    _say(str(dashboard_link(_campaign(folder).store.root)))
 
 
 # ---- look -----------------------------------------------------------------------------------------------------------
@@ -192,6 +232,19 @@ def status(
         _print_json(campaign.status().to_json())
     else:
         terminal.print_status(campaign, watch=watch)
+
+
+@app.command(rich_help_panel="look")
+def efficiency(folder: Folder = HERE, json_: AsJson = False) -> None:
+    """Show what the core-hours bought, what was lost to what, and what to ask for next time."""
+    from bp_distributed import terminal
+    from bp_distributed.efficiency import efficiency
+
+    found = efficiency(_campaign(folder).store)
+    if json_:
+        _print_json(found.to_json())
+    else:
+        terminal.console.print(terminal.efficiency_view(found))
 
 
 @app.command(rich_help_panel="look")
@@ -224,6 +277,20 @@ def logs(
 
 
 # ---- repair ---------------------------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel="repair")
+def retry(
+    samples: Samples = None,
+    folder: In = HERE,
+    failed: Annotated[bool, typer.Option("--failed", help="all that failed or was set aside")] = False,
+    cause: Annotated[str | None, typer.Option(help="only failures of this cause, as 'bpd status' names them")] = None,
+) -> None:
+    """Forgive failures and lift quarantines, so that the next run tries again."""
+    if samples and failed:
+        raise ConfigError("bpd retry", "--failed", "means all samples; name samples or give --failed, not both")
+    released = _campaign(folder).retry(samples or (), cause=cause)
+    _say(f"{len(released)} tasks released; 'bpd run' takes them up" if released else "nothing to release")
 
 
 @app.command(rich_help_panel="repair")

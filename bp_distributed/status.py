@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bp_distributed.attempt import Attempt
+from bp_distributed.job_record import PENDING, RUNNING, read_records
 from bp_distributed.lock import live_owner
 from bp_distributed.store import HAS_RESULT, TERMINAL, State, Store, TaskState
 
@@ -46,6 +48,19 @@ class Running:
 
 
 @dataclass
+class LaneRow:
+    """Batch jobs of one lane, as their records in ``jobs/`` tell."""
+
+    lane: str
+    pending: int = 0
+    running: int = 0
+    cores: int = 0
+    """Of the running jobs."""
+    ended: dict[str, int] = field(default_factory=dict)
+    """Ended jobs by cause."""
+
+
+@dataclass
 class Status:
     """A whole campaign at one moment."""
 
@@ -57,6 +72,7 @@ class Status:
     """Number of quarantined and failed tasks per cause."""
     driver: str
     eta_s: float | None
+    lanes: list[LaneRow] = field(default_factory=list)
 
     @property
     def finished(self) -> bool:
@@ -77,6 +93,16 @@ class Status:
     def ended(self) -> int:
         """Return the number of tasks that are terminal."""
         return sum(row.ended for row in self.rows)
+
+    @property
+    def core_hours_used(self) -> float:
+        """Return core-hours spent, failed attempts included."""
+        return sum(row.core_hours_used for row in self.rows)
+
+    @property
+    def core_hours_remaining(self) -> float:
+        """Return core-hours still to spend."""
+        return sum(row.core_hours_remaining for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data, for ``bpd status --json``."""
@@ -99,7 +125,7 @@ def campaign_status(
     states : mapping, optional
         States by task key; read from disk when absent.
     slots : int
-        Tasks that run at once, for the ETA.
+        Tasks that run at once, for the ETA; 0 if nobody knows.
     """
     states = states or store.states()
     rows = {stage: StageRow(stage) for stage in store.plan.stages}
@@ -130,8 +156,24 @@ def campaign_status(
         running=_running(store, states),
         causes=dict(_causes(states)),
         driver=f"{driver['user']} on {driver['host']}, pid {driver['pid']}" if driver else "",
-        eta_s=left * HOUR_S / slots if left else None,
+        eta_s=left * HOUR_S / slots if left and slots else None,
+        lanes=lane_rows(store.root),
     )
+
+
+def lane_rows(root: Path) -> list[LaneRow]:
+    """Return the lanes of a campaign with their batch jobs; none for a campaign that only ran on one machine."""
+    rows: dict[str, LaneRow] = {}
+    for job in read_records(root):
+        row = rows.setdefault(job.lane, LaneRow(job.lane))
+        if job.state == PENDING:
+            row.pending += 1
+        elif job.state == RUNNING:
+            row.running += 1
+            row.cores += job.cores
+        else:
+            row.ended[job.cause or "unknown"] = row.ended.get(job.cause or "unknown", 0) + 1
+    return [rows[lane] for lane in sorted(rows)]
 
 
 def _spent(state: TaskState) -> float:
@@ -202,6 +244,31 @@ def failure_rows(store: Store, states: Mapping[str, TaskState] | None = None) ->
                 _row(store, task, state, str(last.get("class", "")), str(last.get("cause", "set aside")), message)
             )
     return rows
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Failures of one cause."""
+
+    cause: str
+    count: int
+    stages: tuple[str, ...]
+    message: str
+    """Of the first of them."""
+    resubmit: bool
+    """False for rejected samples: they are results, and would come out the same again."""
+
+
+def failure_groups(rows: Sequence[FailureRow]) -> list[FailureGroup]:
+    """Return failures by cause, the most frequent first."""
+    by_cause: dict[tuple[bool, str], list[FailureRow]] = {}
+    for row in rows:
+        by_cause.setdefault((row.state != State.REJECTED, row.reason), []).append(row)
+    groups = [
+        FailureGroup(cause, len(alike), tuple(dict.fromkeys(row.stage for row in alike)), alike[0].message, resubmit)
+        for (resubmit, cause), alike in by_cause.items()
+    ]
+    return sorted(groups, key=lambda group: (not group.resubmit, -group.count, group.cause))
 
 
 def _row(store: Store, task: Any, state: TaskState, kind: str, reason: str, message: str) -> FailureRow:

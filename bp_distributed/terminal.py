@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -22,10 +22,13 @@ from rich.text import Text
 from bp_distributed import durable
 from bp_distributed.campaign import CONFIG_NAME, Campaign
 from bp_distributed.cli import UNFINISHED, WITH_QUARANTINE
+from bp_distributed.detach import Parting, attach, start_detached
+from bp_distributed.efficiency import Efficiency, efficiency
 from bp_distributed.errors import CampaignError, ConfigError
 from bp_distributed.plan import Plan
 from bp_distributed.presets import preset_text
-from bp_distributed.status import StageRow, Status, campaign_status
+from bp_distributed.status import StageRow, Status, campaign_status, failure_groups, failure_rows
+from bp_distributed.status_page import duration, hours, shown_states, write_status_page
 from bp_distributed.store import State, Store
 
 if TYPE_CHECKING:
@@ -33,8 +36,12 @@ if TYPE_CHECKING:
     from bp_distributed.fsck import Findings
 
 REFRESH_S = 1.0
-QUIET_LINE_S = 15.0
-"""Without a terminal a line is printed this often."""
+QUIET_LINE_S, VERY_QUIET_LINE_S = 15.0, 600.0
+"""Without a terminal, and with ``--quiet``, a line is printed this often."""
+PAGE_S = 15.0
+"""The status page is written this often."""
+MAX_RUNNING = 12
+"""Lines of running tasks; the rest is counted."""
 
 console = Console(highlight=False)
 
@@ -53,17 +60,6 @@ def init_folder(folder: Path, preset: str) -> Path:
     if not durable.publish(path, text.encode()):
         raise ConfigError(str(path), "", "exists already; edit it, or choose another folder")
     return path
-
-
-def duration(seconds: float | None) -> str:
-    """Return a time people read at a glance."""
-    if seconds is None:
-        return "–"
-    if seconds < 90:  # noqa: PLR2004
-        return f"{seconds:.0f} s"
-    if seconds < 5400:  # noqa: PLR2004
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} d"  # noqa: PLR2004
 
 
 def size(count: float) -> str:
@@ -166,8 +162,18 @@ def _cost_table(cost: Any) -> Table:
 # ---- run ------------------------------------------------------------------------------------------------------------
 
 
-def run_with_display(campaign: Campaign, workers: int | None, *, steal: bool = False) -> int:
-    """Run the campaign behind a live table; return the exit code."""
+def run_with_display(campaign: Campaign, workers: int | None, *, quiet: bool = False, **options: Any) -> int:
+    """Run the campaign behind a live table; return the exit code.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    workers : int or None
+    quiet : bool
+        No table, only a line every few minutes: for a driver nobody looks at.
+    **options
+        Further ones of ``Campaign.run``.
+    """
     from bp_distributed.driver import Ending  # noqa: PLC0415 - pulls Dask in
 
     store = campaign.start()
@@ -179,15 +185,31 @@ def run_with_display(campaign: Campaign, workers: int | None, *, steal: bool = F
     console.print(
         f"[bold]{store.record['config']['name']}[/bold]: {len(store.unfinished())} of {len(store.plan.tasks)} tasks to do"
     )
-    view = _View(store)
+    view = _View(store, quiet=quiet)
     with _orderly_stop(view), view:
-        ending = campaign.run(workers, steal=steal, on_tick=view.tick)
+        ending = campaign.run(workers, on_tick=view.tick, **options)
     status = campaign.status()
+    write_status_page(store.root / "products", status, failure_groups(campaign.failures()))
     console.print(status_view(status))
+    console.print(efficiency_view(efficiency(store)))
     console.print(view.message or _last_words(status, ending, campaign))
     if ending is not Ending.FINISHED:
         return UNFINISHED
     return WITH_QUARANTINE if status.quarantined else 0
+
+
+def run_detached(campaign: Campaign, workers: int | None, *, steal: bool = False) -> int:
+    """Start a driver that goes on when this terminal closes; return the exit code."""
+    store = campaign.start()
+    if not store.unfinished():
+        return _nothing_to_do(campaign)
+    pid = start_detached(store.root, [] if workers is None else ["--workers", str(workers)], steal=steal)
+    console.print(
+        f"driver started, pid {pid}; it goes on when this terminal closes\n"
+        f"  bpd attach {store.root}   follows it\n  bpd stop {store.root}     ends it, checkpoints stay",
+        soft_wrap=True,
+    )
+    return 0
 
 
 def _nothing_to_do(campaign: Campaign) -> int:
@@ -208,11 +230,13 @@ def _last_words(status: Status, ending: str, campaign: Campaign) -> str:
 
 
 class _View:
-    """The live table of a run; on a pipe or in CI one line now and then instead."""
+    """The live table of a run; on a pipe or in CI one line now and then instead.  It keeps the status page fresh."""
 
-    def __init__(self, store: Store) -> None:
-        self._store, self._last, self._said = store, 0.0, 0.0
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+    def __init__(self, store: Store, *, quiet: bool) -> None:
+        self._store, self._last, self._said, self._written = store, 0.0, 0.0, 0.0
+        self._between_s = VERY_QUIET_LINE_S if quiet else QUIET_LINE_S
+        table = console.is_terminal and not quiet
+        self._live = Live(console=console, auto_refresh=False, transient=True) if table else None
         self.driver: Driver | None = None
 
     def __enter__(self) -> _View:
@@ -242,9 +266,14 @@ class _View:
         status = campaign_status(self._store, driver.seconds, states, driver.pool.slots)
         if self._live:
             self._live.update(status_view(status), refresh=True)
-        elif now - self._said > QUIET_LINE_S:
+        elif now - self._said > self._between_s:
             self._said = now
             console.print(one_line(status), soft_wrap=True)
+        if now - self._written > PAGE_S:
+            self._written = now
+            with suppress(OSError):  # a full disk: the driver says so, and pauses
+                groups = failure_groups(failure_rows(self._store, states))
+                write_status_page(self._store.root / "products", status, groups)
 
 
 @contextmanager
@@ -280,20 +309,25 @@ def one_line(status: Status) -> str:
 
 
 def status_view(status: Status) -> RenderableType:
-    """Return the status table with bars, and the running tasks under it."""
+    """Return the status table with bars, and the running tasks, batch jobs and failures under it."""
+    columns = shown_states(status.rows)
     table = Table(title=f"{status.name}  ·  {status.ended} of {status.tasks} tasks ended", title_justify="left")
-    for head in ("stage", "", "ended", "states", "core-h", "left"):
-        table.add_column(head, justify="left" if head in {"stage", "", "states"} else "right", no_wrap=head != "states")
+    for head in ("stage", ""):
+        table.add_column(head, no_wrap=True)
+    for head in ("tasks", *(state.value for state in columns), "core-h", "left"):
+        table.add_column(head, justify="right", no_wrap=True)
     for row in status.rows:
         if row.tasks:
-            table.add_row(*_stage_cells(row))
+            table.add_row(*_stage_cells(row, columns))
+    totals = [Text(str(sum(row.counts[state] for row in status.rows)), _COLOURS.get(state, "")) for state in columns]
+    spent = (hours(status.core_hours_used), hours(status.core_hours_remaining))
+    table.add_section()
+    table.add_row("all", "", str(status.tasks), *totals, *spent)
     lines: list[RenderableType] = [table]
     if status.running:
-        running = Table("running", "host", "for", "at", "doing", box=None, padding=(0, 1))
-        for task in status.running[:12]:
-            at = f"{task.fraction:.0%}" if task.fraction is not None else ""
-            running.add_row(task.name, task.host, duration(task.seconds), at, task.note)
-        lines.append(running)
+        lines.append(_running_table(status))
+    if status.lanes:
+        lines.append(_lane_table(status))
     if status.causes:
         causes = ", ".join(f"{count} × {cause}" for cause, count in status.causes.items())
         lines.append(f"[red]failures[/red]: {causes}")
@@ -301,6 +335,24 @@ def status_view(status: Status) -> RenderableType:
         driver = f"driver: {status.driver}" if status.driver else "no driver at work; 'bpd run' continues"
         lines.append(f"[dim]{driver}  ·  about {duration(status.eta_s)} left[/dim]")
     return Group(*lines)
+
+
+def _running_table(status: Status) -> Table:
+    table = Table("running", "host", "for", "at", "doing", box=None, padding=(0, 1))
+    for task in status.running[:MAX_RUNNING]:
+        at = f"{task.fraction:.0%}" if task.fraction is not None else ""
+        table.add_row(task.name, task.host, duration(task.seconds), at, task.note)
+    if len(status.running) > MAX_RUNNING:
+        table.add_row(f"and {len(status.running) - MAX_RUNNING} more", "", "", "", "")
+    return table
+
+
+def _lane_table(status: Status) -> Table:
+    table = Table("batch jobs", "pending", "running", "cores", "ended", box=None, padding=(0, 1))
+    for lane in status.lanes:
+        ended = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in lane.ended.items())
+        table.add_row(lane.lane, str(lane.pending), str(lane.running), str(lane.cores), ended)
+    return table
 
 
 _COLOURS = {
@@ -312,12 +364,11 @@ _COLOURS = {
 }
 
 
-def _stage_cells(row: StageRow) -> list[RenderableType]:
+def _stage_cells(row: StageRow, columns: Sequence[State]) -> list[RenderableType]:
     bar = ProgressBar(total=row.tasks, completed=row.ended, width=12)
-    counted = [(row.counts[state.value], state) for state in State if row.counts[state.value]]
-    states = Text(", ").join(Text(f"{count} {state.value}", style=_COLOURS.get(state, "")) for count, state in counted)
-    hours = (f"{row.core_hours_used:.3f}", f"{row.core_hours_remaining:.3f}")
-    return [row.stage, bar, f"{row.ended}/{row.tasks}", states, *hours]
+    counts = [Text(str(row.counts[state] or "·"), _COLOURS.get(state, "") if row.counts[state] else "dim")
+              for state in columns]  # fmt: skip
+    return [row.stage, bar, str(row.tasks), *counts, hours(row.core_hours_used), hours(row.core_hours_remaining)]
 
 
 def print_status(campaign: Campaign, *, watch: bool) -> None:
@@ -331,6 +382,37 @@ def print_status(campaign: Campaign, *, watch: bool) -> None:
             time.sleep(2 * REFRESH_S)
             status = campaign.status()
             live.update(status_view(status), refresh=True)
+
+
+def attach_with_display(campaign: Campaign) -> int:
+    """Follow a campaign that a driver elsewhere conducts; return the exit code."""
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        parting = attach(campaign.root, campaign.status, lambda status: live.update(status_view(status), refresh=True))
+    status = campaign.status()
+    console.print(status_view(status))
+    if parting is Parting.LEFT:
+        console.print(
+            f"the driver goes on; 'bpd attach {campaign.root}' looks again, 'bpd stop {campaign.root}' ends it"
+        )
+    if parting is not Parting.FINISHED:
+        return UNFINISHED
+    return WITH_QUARANTINE if status.quarantined else 0
+
+
+def efficiency_view(found: Efficiency) -> RenderableType:
+    """Return what the core-hours bought, with advice under the table."""
+    table = Table(title="efficiency", title_justify="left")
+    table.add_column("stage")
+    for head in ("tasks", "median", "longest", "cpu", "memory peak", "asked", "core-h useful", "lost"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("lost to")
+    for row in found.rows:
+        lost = ", ".join(f"{cause.replace('_', ' ')} {hours(spent)}" for cause, spent in row.lost_core_hours.items())
+        table.add_row(
+            row.stage, str(row.tasks), duration(row.median_s), duration(row.longest_s), f"{row.cpu_efficiency:.0%}",
+            f"{row.memory_peak:.2g} GiB", f"{row.memory:g} GiB", hours(row.useful_core_hours), hours(row.lost), lost,
+        )  # fmt: skip
+    return Group(table, *(f"[yellow]advice[/yellow]: {sentence}" for sentence in found.advice))
 
 
 # ---- one sample -----------------------------------------------------------------------------------------------------

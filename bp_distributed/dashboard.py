@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The Dask dashboard: where to open it, and the settings that leave nothing on it to misuse."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shlex
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bp_distributed.errors import StoreError
+from bp_distributed.lock import live_owner
+
+FILE = "lock/dashboard.json"
+_ORIGINS = "distributed.scheduler.dashboard.bokeh-application.allow_websocket_origin"
+SAFE_ROUTES: dict[str, Any] = {
+    "distributed.scheduler.http.routes": [
+        "distributed.http.health",
+        "distributed.http.scheduler.prometheus",
+        "distributed.http.scheduler.info",
+        "distributed.http.scheduler.json",
+        "distributed.http.statics",
+    ],
+    _ORIGINS: ["localhost:*", "127.0.0.1:*"],
+}
+"""Dask settings without the routes that act (``api``) or reach other hosts (``proxy``); pages of other sites get no
+data.  The dashboard has no password, so it listens on the loopback only."""
+
+
+def dashboard_settings() -> dict[str, Any]:
+    """Return :data:`SAFE_ROUTES` and the site names in ``BPD_DASHBOARD_ORIGINS``, as a JupyterHub needs its own.
+
+    Returns
+    -------
+    dict
+        Dask settings; names are separated by commas, such as ``hub.site.edu``.
+    """
+    sites = [name.strip() for name in os.environ.get("BPD_DASHBOARD_ORIGINS", "").split(",")]
+    return SAFE_ROUTES | {_ORIGINS: [*SAFE_ROUTES[_ORIGINS], *filter(None, sites)]}
+
+
+@dataclass(frozen=True)
+class Link:
+    """How to open the dashboard from here."""
+
+    url: str
+    tunnel: str = ""
+    """Command to run on the machine of the browser first; empty if none is needed."""
+
+    def __str__(self) -> str:
+        """Return what to tell a person."""
+        return f"run on your own machine:  {self.tunnel}\nthen open {self.url}" if self.tunnel else self.url
+
+
+def dashboard_link(root: Path, environment: Mapping[str, str] = os.environ) -> Link:
+    """Return how to open the dashboard of the driver at work.
+
+    Parameters
+    ----------
+    root : Path
+        Campaign folder.
+    environment : mapping
+        Tells whether this is a JupyterHub, a Jupyter server or a shell behind SSH.
+
+    Raises
+    ------
+    StoreError
+        If no driver is at work, or it serves no dashboard.
+    """
+    if live_owner(root) is None:
+        raise StoreError(str(root), "no driver is at work here, so there is no dashboard; 'bpd status' shows the rest")
+    try:
+        served = json.loads((root / FILE).read_bytes())
+        host, port = str(served["host"]), int(served["port"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(str(root), "its driver serves no dashboard; 'bpd status' shows the rest") from error
+    here = host == socket.gethostname()
+    if here and (prefix := _jupyter_prefix(environment)):
+        return Link(f"{prefix}proxy/{port}/status")
+    url = f"http://127.0.0.1:{port}/status"
+    if here and "SSH_CONNECTION" not in environment:
+        return Link(url)
+    who = shlex.quote(f"{getpass.getuser()}@{host}")
+    return Link(url, f"ssh -N -L {port}:127.0.0.1:{port} {who}")
+
+
+def _jupyter_prefix(environment: Mapping[str, str]) -> str:
+    """Return where a Jupyter server that reaches our loopback offers its proxy, or nothing outside Jupyter."""
+    if user := environment.get("JUPYTERHUB_USER"):
+        return environment.get("JUPYTERHUB_SERVICE_PREFIX", f"/user/{user}/")
+    return "/" if "JPY_SESSION_NAME" in environment else ""

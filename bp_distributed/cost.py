@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bp_distributed import durable
+from bp_distributed.physics.pace import MINIMISATION_STEPS
 from bp_distributed.plan import MeltSpec, Plan, TaskSpec
 
 TYPICAL = {"md_seconds_per_atom_step": 2.7e-6, "eigh_seconds_per_n3": 2.3e-10, "pdf_seconds_per_atom": 5e-4}
@@ -22,9 +23,6 @@ TYPICAL = {"md_seconds_per_atom_step": 2.7e-6, "eigh_seconds_per_n3": 2.3e-10, "
 
 ``eigh`` is a whole diagonalisation, vectors included, of a matrix of 900 rows, as the calibration measures it.
 """
-
-MINIMISATION_STEPS = 1500
-"""Force evaluations that a minimisation takes, as a number of MD steps (28 s for 4000 atoms)."""
 
 START_S = 1.0
 """Starting a child process and writing its result."""

@@ -16,6 +16,7 @@ import os
 import sys
 import time
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from bp_distributed.child import die_with_parent
 from bp_distributed.errors import ConfigError, FailureClass, InfrastructureError, ScienceError
-from bp_distributed.physics.outcome import Outcome
+from bp_distributed.physics.outcome import Outcome, Pause
 
 STEPS = {
     "melt": "quench:melt_step",
@@ -72,6 +73,10 @@ def _succeed(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _verdict(result: Outcome | Pause) -> dict[str, Any]:
+    return {"status": "paused", **asdict(result)} if isinstance(result, Pause) else _succeed(result)
+
+
 def _fail(kind: FailureClass, reason: str, message: str) -> dict[str, Any]:
     return {"status": "failed", "class": kind, "reason": reason, "message": message}
 
@@ -88,7 +93,7 @@ def main(step: str) -> int:
     run = getattr(importlib.import_module(f"bp_distributed.physics.{module}"), function)
     started = time.time()
     try:
-        verdict = _succeed(run(request, inputs, Path(), _Reporter()))
+        verdict = _verdict(run(request, inputs, Path(), _Reporter()))
     except ScienceError as error:
         traceback.print_exc()
         verdict = _fail(FailureClass.SAMPLE, error.reason.value, error.what)

@@ -13,6 +13,7 @@ import scipy.linalg
 
 from bp_distributed.physics.lammps_session import Session
 from bp_distributed.physics.outcome import Arrays, Outcome, Progress
+from bp_distributed.physics.pace import Pace
 from bp_distributed.physics.quench import Dynamics, Segment, Trajectory, fcc_start
 from bp_distributed.physics.structure import structure_step
 
@@ -41,7 +42,7 @@ def _md(session: Session, seconds: float) -> float:
     """Return seconds per atom-step of hot NPT dynamics, neighbour lists included."""
     steps = WARM_UP_STEPS
     segment = Segment(0, 10**9, 2000.0, 2000.0)
-    trajectory = Trajectory(session, DYNAMICS, [segment], {})
+    trajectory = Trajectory(session, DYNAMICS, [segment], {}, Pace({}))
     trajectory.prepare()
     trajectory.thermostat("npt0", segment)
     session.command("run", WARM_UP_STEPS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a step gives back, and how it says how far it is."""
+"""What a step gives back, at its end or when its time is up, and how it says how far it is."""
 
 from __future__ import annotations
 
@@ -33,3 +33,14 @@ class Outcome:
     rejected: Reason | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """What a step gives back that stopped at a checkpoint because no further slice ends before the deadline."""
+
+    done: int
+    total: int
+    """Steps."""
+    slices: int
+    """Slices run by this attempt; 0 if not even one would have ended in time."""

@@ -2,7 +2,8 @@
 """Melt, quench and relax: from an fcc lattice to an inherent structure, in slices that survive a kill.
 
 Every run is cut at fixed steps.  Each cut rebuilds the neighbour lists, so a trajectory depends on where it
-was cut, and a run resumed at a cut equals an uninterrupted one bit for bit (same program, same ranks).
+was cut, and a run resumed at a cut equals an uninterrupted one bit for bit (same program, same ranks).  A run with
+a deadline stops at the last cut that comes before it, for another attempt to go on.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from bp_distributed.errors import Reason, ScienceError
 from bp_distributed.physics import checkpoint
 from bp_distributed.physics.lammps_session import Session, read_thermo
 from bp_distributed.physics.minimise import minimise
-from bp_distributed.physics.outcome import Arrays, Outcome, Progress
+from bp_distributed.physics.outcome import Arrays, Outcome, Pause, Progress
+from bp_distributed.physics.pace import MINIMISATION_STEPS, Pace
 from bp_distributed.units import G_CM3_PER_AMU_A3, GPA_PER_BAR
 
 START_TEMPERATURE_K = 10.0
@@ -34,6 +36,7 @@ LARGEST_ASPECT = 1.6
 _WATCH_S = 1.0
 _RAW = "raw_"
 """Records under this prefix go back into LAMMPS on resuming."""
+_PACE = "seconds_per_step"
 
 
 # ---- slices -----------------------------------------------------------------------------------------------------------
@@ -87,12 +90,20 @@ class Trajectory:
     segments : sequence of Segment
     records : dict of str to ndarray
         What a resumed run starts with; ``history`` is kept here.
+    pace : Pace
+        Tells when to stop.
     """
 
     def __init__(
-        self, session: Session, dynamics: Dynamics, segments: Sequence[Segment], records: dict[str, NDArray[Any]]
+        self,
+        session: Session,
+        dynamics: Dynamics,
+        segments: Sequence[Segment],
+        records: dict[str, NDArray[Any]],
+        pace: Pace,
     ) -> None:
         self.session, self.dynamics, self.segments, self.records = session, dynamics, segments, records
+        self.pace = pace
         self.turn = 0
         """Number of the next checkpoint."""
 
@@ -106,8 +117,11 @@ class Trajectory:
         self.session.command("timestep", self.dynamics.timestep_ps)
         self.session.record(self.dynamics.history_steps)
 
-    def run(self, start: int, at_cut: Callable[[Segment, int], None], progress: Progress) -> None:
-        """Run from step ``start`` (0 or a cut) to the end; ``at_cut`` is called before each checkpoint."""
+    def run(self, start: int, at_cut: Callable[[Segment, int], None], progress: Progress) -> Pause | None:
+        """Run from step ``start`` (0 or a cut) to the end, or to the last cut for which there is time.
+
+        ``at_cut`` is called before each checkpoint.
+        """
         self.prepare()
         with _watched_log(self.total, progress):
             for number, segment in enumerate(self.segments):
@@ -120,10 +134,18 @@ class Trajectory:
                 for cut in segment.cuts(self.dynamics.checkpoint_steps):
                     if cut > max(start, self.session.step):
                         length = cut - self.session.step
-                        self.session.command("run", length, "start", segment.first, "stop", segment.last)
+                        if not self.pace.fits(length):
+                            return self.pause()
+                        with self.pace.slice(length):
+                            self.session.command("run", length, "start", segment.first, "stop", segment.last)
                         at_cut(segment, cut)
                         self._checkpoint()
                 self.session.command("unfix", name)
+        return None
+
+    def pause(self) -> Pause:
+        """Return how far it came."""
+        return Pause(self.session.step, self.total, self.pace.slices)
 
     def thermostat(self, name: str, segment: Segment) -> None:
         """Couple a segment to its temperature program at zero pressure.
@@ -150,7 +172,7 @@ class Trajectory:
         folder = Path()
         checkpoint.withdraw(folder, self.turn)
         self.session.command("write_restart", f"{checkpoint.restart_name(self.turn)}.restart")
-        records = {**self.records, "history": self.history()}
+        records = {**self.records, "history": self.history(), _PACE: np.array(self.pace.seconds_per_step)}
         if (
             self.dynamics.barostat == "tri"
         ):  # reading a restart takes a tilted cell's atoms to reduced coordinates and back
@@ -202,11 +224,12 @@ def _open(
     folders = [workdir, *(Path(name) for name in request.get("resume_from", ()))]
     found = checkpoint.newest(folders, _facts(session))
     if found is None:
-        return Trajectory(session, dynamics, segments, {}), 0
+        return Trajectory(session, dynamics, segments, {}, Pace(request)), 0
     session.resume(checkpoint.copy_aside(found, workdir))
     for name in [name for name in found.records if name.startswith(_RAW)]:
         session.overwrite(name.removeprefix(_RAW), found.records.pop(name))
-    trajectory = Trajectory(session, dynamics, segments, dict(found.records))
+    pace = Pace(request, float(found.records[_PACE]))
+    trajectory = Trajectory(session, dynamics, segments, dict(found.records), pace)
     trajectory.turn = checkpoint.NAMES.index(found.name) + 1  # the one resumed from is the last to be overwritten
     return trajectory, found.step
 
@@ -214,7 +237,12 @@ def _open(
 # ---- melt -------------------------------------------------------------------------------------------------------------
 
 
-def melt_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, progress: Progress) -> Outcome:  # noqa: ARG001
+def melt_step(
+    request: Mapping[str, Any],
+    inputs: Arrays,  # noqa: ARG001
+    workdir: Path,
+    progress: Progress,
+) -> Outcome | Pause:
     """Heat an fcc crystal of random species, hold the melt, and record start configurations (T, section II A).
 
     Raises
@@ -237,7 +265,8 @@ def melt_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, progres
         if segment.branch is not None and cut == segment.last:
             _record_branch(trajectory, segment.branch)
 
-    trajectory.run(start, at_cut, progress)
+    if pause := trajectory.run(start, at_cut, progress):
+        return pause
     records, count = trajectory.records, int(request["branches"])
     msd_b = np.array([records[f"msd{b}"] for b in range(count)])
     if msd_b[0] < MELTED_MSD_A2:
@@ -327,7 +356,7 @@ def _check_cell(cell_cc: NDArray[np.float64]) -> None:
 # ---- quench -----------------------------------------------------------------------------------------------------------
 
 
-def quench_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, progress: Progress) -> Outcome:
+def quench_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, progress: Progress) -> Outcome | Pause:
     """Cool a start configuration at a constant rate and minimise it to an inherent structure at zero pressure."""
     dynamics = Dynamics.of(request)
     segments = [quench_segment(request, dynamics)]
@@ -338,7 +367,9 @@ def quench_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, progr
             inputs["position"], inputs["cell"], inputs["species"], inputs["velocity"],
             triclinic=dynamics.barostat == "tri",
         )  # fmt: skip
-    trajectory.run(start, lambda segment, cut: _check_cell(session.cell_cc), progress)  # noqa: ARG005
+    pause = trajectory.run(start, lambda segment, cut: _check_cell(session.cell_cc), progress)  # noqa: ARG005
+    if pause or not trajectory.pace.fits(MINIMISATION_STEPS):
+        return pause or trajectory.pause()
     history = _history_arrays(trajectory)
     progress(trajectory.total, trajectory.total, "minimising")
     cell_mode = "tri" if dynamics.barostat == "tri" else "aniso"

@@ -17,6 +17,7 @@ from bp_distributed.errors import ScienceError
 from bp_distributed.physics import quench
 from bp_distributed.physics.checkpoint import newest
 from bp_distributed.physics.minimise import PRESSURE_TOLERANCE_GPA
+from bp_distributed.physics.pace import Pace
 
 DYNAMICS = {"timestep_fs": 2.0, "barostat": "iso", "thermostat_ps": 0.1, "barostat_ps": 1.0, "checkpoint_steps": 500,
             "history_steps": 50, "elements": ["Cu", "Zr"], "potential_file": "potential.eam.fs", "seed": 11}  # fmt: skip
@@ -139,6 +140,64 @@ def test_f29_a_killed_and_resumed_quench_equals_an_unkilled_one_bit_for_bit(tmp_
     resumed = Step(tmp_path / "2", "quench", request, start_of(melt, 0)).run()
     assert resumed.verdict["facts"]["resumed_at"] >= 500 * checkpoints, "it lost more than one checkpoint interval"
     assert_same(resumed.arrays, glass.arrays)
+
+
+def run_in_pieces(tmp_path, name, request, inputs=None):
+    """Run a step under deadlines that leave each process no more than a few slices; return all its pieces."""
+    pieces = []
+    for number in range(1, 40):
+        earlier = [str(piece.folder) for piece in reversed(pieces)]
+        limited = {**request, "resume_from": earlier, "deadline": time.time(), "fresh": True}
+        pieces.append(Step(tmp_path / str(number), name, limited, inputs).run())
+        if pieces[-1].verdict["status"] != "paused":
+            return pieces
+    pytest.fail("it never ended")
+
+
+@pytest.mark.fault
+def test_f29_holds_for_a_quench_cut_into_slices_by_deadlines(tmp_path, melt, glass):
+    """A worker that never has time enough runs one slice each time, so this is the harshest cutting there is."""
+    pieces = run_in_pieces(tmp_path, "quench", {**QUENCH, "checkpoint_steps": 500}, start_of(melt, 0))
+    steps = glass.verdict["facts"]["steps"]
+    pauses = [piece.verdict for piece in pieces[:-1]]
+    assert [pause["done"] for pause in pauses] == [*range(500, steps, 500), steps]
+    assert {(pause["slices"], pause["total"]) for pause in pauses} == {(1, steps)}
+    assert_same(pieces[-1].arrays, glass.arrays)
+
+
+@pytest.mark.fault
+def test_f29_holds_for_a_melt_cut_into_slices_by_deadlines(tmp_path, melt):
+    short = {**MELT, "hold_ps": 1.0, "checkpoint_steps": 700, "branches": 2}
+    whole = Step(tmp_path / "0", "melt", short).run()
+    pieces = run_in_pieces(tmp_path, "melt", short)
+    assert [piece.verdict["status"] for piece in pieces[:-1]] == ["paused"] * (len(pieces) - 1)
+    assert len(pieces) == 3  # 500 steps of heating, 500 of holding, 500 to the second branch
+    if whole.verdict["status"] == "done":
+        assert_same(pieces[-1].arrays, whole.arrays)
+    else:
+        assert pieces[-1].verdict["message"] == whole.verdict["message"]
+
+
+def test_a_worker_with_too_little_time_begins_nothing(tmp_path, melt):
+    begun = Step(tmp_path / "1", "quench", {**QUENCH, "deadline": time.time(), "fresh": True}, start_of(melt, 0)).run()
+    late = {**QUENCH, "resume_from": [str(begun.folder)], "deadline": time.time()}
+    verdict = Step(tmp_path / "2", "quench", late, start_of(melt, 0)).run().verdict
+    assert (verdict["status"], verdict["done"], verdict["slices"]) == ("paused", 500, 0)
+
+
+def test_a_far_deadline_changes_nothing(tmp_path, melt, glass):
+    request = {**QUENCH, "deadline": time.time() + 3600, "fresh": True}
+    assert_same(Step(tmp_path / "1", "quench", request, start_of(melt, 0)).run().arrays, glass.arrays)
+
+
+def test_the_pace_of_an_earlier_attempt_decides_what_fits():
+    pace = Pace({"deadline": time.time() + 10.0}, seconds_per_step=0.01)
+    assert pace.fits(700)  # 9.1 s with the margin of 1.3
+    assert not pace.fits(800)  # 10.4 s
+    with pace.slice(1):
+        time.sleep(0.1)
+    assert not pace.fits(700), "the newest slice was slower"
+    assert Pace({"deadline": time.time() + 10.0, "fresh": True}, 0.01).fits(800), "nobody has more time"
 
 
 @pytest.mark.fault

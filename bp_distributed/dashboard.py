@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import shlex
 import socket
@@ -16,7 +15,6 @@ from typing import Any
 from bp_distributed.errors import StoreError
 from bp_distributed.lock import live_owner
 
-FILE = "lock/dashboard.json"
 _ORIGINS = "distributed.scheduler.dashboard.bokeh-application.allow_websocket_origin"
 SAFE_ROUTES: dict[str, Any] = {
     "distributed.scheduler.http.routes": [
@@ -26,22 +24,27 @@ SAFE_ROUTES: dict[str, Any] = {
         "distributed.http.scheduler.json",
         "distributed.http.statics",
     ],
-    _ORIGINS: ["localhost:*", "127.0.0.1:*"],
 }
-"""Dask settings without the routes that act (``api``) or reach other hosts (``proxy``); pages of other sites get no
-data.  The dashboard has no password, so it listens on the loopback only."""
+"""Dask settings without the routes that act (``api``) or reach other hosts (``proxy``).  The dashboard has no
+password, so it listens on the loopback only."""
 
 
-def dashboard_settings() -> dict[str, Any]:
-    """Return :data:`SAFE_ROUTES` and the site names in ``BPD_DASHBOARD_ORIGINS``, as a JupyterHub needs its own.
+def dashboard_settings(port: int) -> dict[str, Any]:
+    """Return the Dask settings of a safe dashboard: :data:`SAFE_ROUTES`, and no data for pages of other sites.
+
+    Parameters
+    ----------
+    port : int
+        The dashboard's; Bokeh compares it, and knows no pattern for it.  A tunnel keeps the number.
 
     Returns
     -------
     dict
-        Dask settings; names are separated by commas, such as ``hub.site.edu``.
+        With the site names in ``BPD_DASHBOARD_ORIGINS`` too, such as ``hub.site.edu:443``, separated by commas, as a
+        JupyterHub needs its own.
     """
     sites = [name.strip() for name in os.environ.get("BPD_DASHBOARD_ORIGINS", "").split(",")]
-    return SAFE_ROUTES | {_ORIGINS: [*SAFE_ROUTES[_ORIGINS], *filter(None, sites)]}
+    return SAFE_ROUTES | {_ORIGINS: [f"localhost:{port}", f"127.0.0.1:{port}", *filter(None, sites)]}
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,12 @@ def dashboard_link(root: Path, environment: Mapping[str, str] = os.environ) -> L
     StoreError
         If no driver is at work, or it serves no dashboard.
     """
-    if live_owner(root) is None:
+    driver = live_owner(root)
+    if driver is None:
         raise StoreError(str(root), "no driver is at work here, so there is no dashboard; 'bpd status' shows the rest")
-    try:
-        served = json.loads((root / FILE).read_bytes())
-        host, port = str(served["host"]), int(served["port"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(str(root), "its driver serves no dashboard; 'bpd status' shows the rest") from error
+    port, host = _port(root, driver["epoch"]), driver["host"]
+    if port is None:
+        raise StoreError(str(root), "its driver serves no dashboard (yet); 'bpd status' shows the rest")
     here = host == socket.gethostname()
     if here and (prefix := _jupyter_prefix(environment)):
         return Link(f"{prefix}proxy/{port}/status")
@@ -87,6 +89,12 @@ def dashboard_link(root: Path, environment: Mapping[str, str] = os.environ) -> L
         return Link(url)
     who = shlex.quote(f"{getpass.getuser()}@{host}")
     return Link(url, f"ssh -N -L {port}:127.0.0.1:{port} {who}")
+
+
+def _port(root: Path, epoch: int) -> int | None:
+    """Return the port that the driver of an epoch noted in its journal when it began."""
+    begun = [event for event in Journal.read(root, epoch) if event["event"] == "start"]
+    return urlsplit(begun[-1]["dashboard"]).port if begun else None
 
 
 def _jupyter_prefix(environment: Mapping[str, str]) -> str:

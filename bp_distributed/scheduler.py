@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -86,7 +87,7 @@ def scheduler_process(root: Path, tls: Path, host: str, *, dashboard: bool = Tru
     SchedulerDiedError
         If it does not come up.
     """
-    answer, log = root / FILE, root / "lock" / "scheduler.log"
+    answer, log = root / FILE, durable.make_private_dir(root / "lock") / "scheduler.log"
     answer.unlink(missing_ok=True)
     command = [sys.executable, "-m", "bp_distributed.scheduler", str(tls), host, str(answer), str(int(dashboard))]
     with open(log, "ab", opener=_private) as out:
@@ -114,17 +115,17 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-async def _serve(tls: Path, host: str, answer: Path, *, dashboard: bool) -> None:
+async def _serve(tls: Path, host: str, answer: Path, port: int, *, dashboard: bool) -> None:
     from distributed import Scheduler  # noqa: PLC0415 - the driver imports this module too
 
     from bp_distributed.tls import security  # noqa: PLC0415
 
     async with Scheduler(
         host=host, port=0, protocol="tls://", security=security(tls),
-        dashboard_address="127.0.0.1:0", dashboard=dashboard,
+        dashboard_address=f"127.0.0.1:{port}", dashboard=dashboard,
     ) as scheduler:  # fmt: skip
-        port = scheduler.http_server.port if scheduler.http_server else None
-        durable.replace_json(answer, {"address": scheduler.address, "dashboard_port": port, "pid": os.getpid()})
+        served = scheduler.http_server.port  # another than asked for if somebody was faster
+        durable.replace_json(answer, {"address": scheduler.address, "dashboard_port": served, "pid": os.getpid()})
         await scheduler.finished()
 
 
@@ -137,8 +138,15 @@ def main() -> None:
 
     die_with_parent()
     tls, host, answer, dashboard = sys.argv[1:]
-    with dask.config.set(SETTINGS | dashboard_settings()):
-        asyncio.run(_serve(Path(tls), host, Path(answer), dashboard=dashboard == "1"))
+    port = _free_port()
+    with dask.config.set(SETTINGS | dashboard_settings(port)):
+        asyncio.run(_serve(Path(tls), host, Path(answer), port, dashboard=dashboard == "1"))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

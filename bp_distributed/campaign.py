@@ -295,7 +295,7 @@ class Campaign:
                 str(self.root / PROFILE_NAME), "lane", f"got {name!r}, expected one of {', '.join(site.lanes)}"
             )
         return job_script(
-            site.lanes[name], tag=name, name=f"bpd-example-1-{name}-1", scheduler="tls://SCHEDULER:PORT", root=self.root,
+            site.lanes[name], tag=name, name=f"bpd-example-1-{name}-1", scheduler="tls://SCHEDULER:PORT",
             tls=self.root / "tls" / "1", logs=self.root / "jobs",
         )  # fmt: skip
 

@@ -263,7 +263,7 @@ class LanePool(DaskPool):
         self._serial += 1
         name = f"{self._prefix}{self._epoch}-{tag}-{self._serial}"
         script = job_script(
-            lane, tag=tag, name=name, scheduler=self._scheduler.address, root=self._root, tls=self._tls, logs=self._root / "jobs",
+            lane, tag=tag, name=name, scheduler=self._scheduler.address, tls=self._tls, logs=self._root / "jobs",
             exclude=tuple(self._excluded),
         )  # fmt: skip
         try:
@@ -314,7 +314,7 @@ def lane_pool(
     batch, prefix = batch_system(profile.system), job_prefix(store)
     for lane in profile.lanes.values():  # what no job script can hold is refused before anything is submitted
         job_script(
-            lane, tag=lane.name, name=f"{prefix}{epoch}", scheduler="tls://localhost:1", root=store.root,
+            lane, tag=lane.name, name=f"{prefix}{epoch}", scheduler="tls://localhost:1",
             tls=store.root / "tls", logs=store.root / "jobs",
         )  # fmt: skip
     durable.make_private_dir(store.root / "jobs")

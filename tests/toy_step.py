@@ -2,7 +2,7 @@
 """Stands in for a heavy step where only the machinery around it is tested: writes small, seeded results.
 
 ``toy.json`` in the campaign folder says how a stage misbehaves: {"quench": "abort"} or {"quench-<sid>": ["abort", "ok"]},
-one behaviour per attempt, the last one repeated.
+one behaviour per attempt, the last one repeated; "slow 3" takes three seconds.
 """
 
 import errno
@@ -46,13 +46,19 @@ def behaviour(step):
 def main(step):
     die_with_parent()
     request = json.loads(Path("request.json").read_text())
-    match behaviour(step):
+    wanted = behaviour(step)
+    if wanted.startswith("slow "):
+        time.sleep(float(wanted.split()[1]))
+        wanted = "ok"
+    match wanted:
         case "abort":
             os.abort()
         case "killed":
             os.kill(os.getpid(), 9)
         case "no space":
             return errno.ENOSPC
+        case "no memory":
+            return errno.ENOMEM
         case "no verdict":
             return 0
         case "exception":

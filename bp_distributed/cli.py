@@ -42,6 +42,7 @@ Workers = Annotated[
     typer.Option("--workers", "-n", min=0, help="worker processes; 0 runs in this process", show_default="all cores"),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
+Site = Annotated[str | None, typer.Option("--profile", help="site profile: a shipped name, or a file")]
 Wait = Annotated[float, typer.Option("--wait", min=0, help="seconds to wait until the driver has ended")]
 HERE = Path()
 
@@ -121,11 +122,24 @@ def amend(folder: Folder = HERE, yes: Yes = False) -> None:
 
 
 @app.command(rich_help_panel="prepare")
-def doctor(folder: Folder = HERE) -> None:
-    """Check this machine: LAMMPS, potential, libraries, file system, memory."""
-    from bp_distributed.doctor import examine
+def script(
+    lane: Annotated[str | None, typer.Argument(help="lane of the profile", show_default="the first")] = None,
+    folder: In = HERE,
+    profile: Site = None,
+) -> None:
+    """Print the job script of a lane as it would be submitted."""
+    campaign = _campaign(folder)
+    if profile is not None:
+        campaign.use_profile(profile)
+    _say(campaign.job_script(lane))
 
-    raise typer.Exit(examine(folder))
+
+@app.command(rich_help_panel="prepare")
+def doctor(folder: Folder = HERE, profile: Site = None) -> None:
+    """Check this machine: LAMMPS, potential, libraries, file system, memory; with --profile a cluster's nodes."""
+    from bp_distributed import doctor
+
+    raise typer.Exit(doctor.examine(folder) if profile is None else doctor.examine_profile(profile, folder))
 
 
 @app.command(rich_help_panel="prepare")
@@ -144,7 +158,12 @@ def slepc_build() -> None:
 def run(
     folder: Folder = HERE,
     workers: Workers = None,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="leave the driver running and come back")] = False,
+    profile: Site = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="start a driver that outlives this terminal")] = False,
+    as_job: Annotated[
+        str | None,
+        typer.Option("--as-job", metavar="LANE", help="with --detach: the driver is a batch job of this lane"),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no table, a line every few minutes")] = False,
     yes: Yes = False,
     steal_lock: Annotated[bool, typer.Option("--steal-lock", help="take over from a driver that seems alive")] = False,
@@ -152,12 +171,15 @@ def run(
     """Run the campaign until it has ended; the same command continues after any interruption."""
     from bp_distributed import terminal
 
+    if as_job and not detach:
+        raise ConfigError("bpd run", "--as-job", "is for a driver of its own; add --detach")
     if steal_lock and not yes:
         typer.confirm("Another driver may be alive; it will stop itself. Take the campaign over?", abort=True)
     campaign = _campaign(folder)
+    options: dict[str, Any] = {"workers": workers, "profile": profile, "steal": steal_lock}
     if detach:
-        raise typer.Exit(terminal.run_detached(campaign, workers, steal=steal_lock))
-    raise typer.Exit(terminal.run_with_display(campaign, workers, quiet=quiet, steal=steal_lock))
+        raise typer.Exit(terminal.run_detached(campaign, as_job=as_job, **options))
+    raise typer.Exit(terminal.run_with_display(campaign, quiet=quiet, **options))
 
 
 @app.command(rich_help_panel="run")
@@ -171,28 +193,21 @@ def attach(folder: Folder = HERE) -> None:
 @app.command(rich_help_panel="run")
 def stop(folder: Folder = HERE, wait: Wait = 60.0) -> None:
     """Stop the driver: running steps end now and continue from their checkpoints with 'bpd run'."""
-    from bp_distributed.detach import stop
-
-    over = stop(_campaign(folder).store.root, wait)
+    over = _campaign(folder).stop(wait)
     _say("stopped; 'bpd run' continues" if over else "asked the driver to stop; running steps end now")
 
 
 @app.command(rich_help_panel="run")
 def drain(folder: Folder = HERE, wait: Wait = 0.0) -> None:
     """Start nothing new; the driver ends when what runs has ended or reached its next checkpoint."""
-    from bp_distributed.detach import drain
-
-    over = drain(_campaign(folder).store.root, wait)
+    over = _campaign(folder).drain(wait)
     _say("drained; 'bpd run' continues" if over else "nothing new starts; the driver ends when what runs has ended")
 
 
 @app.command(rich_help_panel="run")
 def step(folder: Folder = HERE) -> None:
     """See to it that an unfinished campaign is driven; for a crontab, which then heals a reboot."""
-    from bp_distributed.detach import step
-
-    campaign = _campaign(folder)
-    code, sentence = step(campaign.store.root, campaign.status)
+    code, sentence = _campaign(folder).step()
     _say(sentence)
     raise typer.Exit(code)
 
@@ -210,9 +225,7 @@ def cancel(samples: Samples = None, folder: In = HERE) -> None:
 @app.command(rich_help_panel="run")
 def dashboard(folder: Folder = HERE) -> None:
     """Say how to open the Dask dashboard of the driver at work."""
-    from bp_distributed.dashboard import dashboard_link
-
-    _say(str(dashboard_link(_campaign(folder).store.root)))
+    _say(str(_campaign(folder).dashboard_link()))
 
 
 # ---- look -----------------------------------------------------------------------------------------------------------
@@ -238,9 +251,8 @@ def status(
 def efficiency(folder: Folder = HERE, json_: AsJson = False) -> None:
     """Show what the core-hours bought, what was lost to what, and what to ask for next time."""
     from bp_distributed import terminal
-    from bp_distributed.efficiency import efficiency
 
-    found = efficiency(_campaign(folder).store)
+    found = _campaign(folder).efficiency()
     if json_:
         _print_json(found.to_json())
     else:
@@ -284,12 +296,17 @@ def retry(
     samples: Samples = None,
     folder: In = HERE,
     failed: Annotated[bool, typer.Option("--failed", help="all that failed or was set aside")] = False,
-    cause: Annotated[str | None, typer.Option(help="only failures of this cause, as 'bpd status' names them")] = None,
+    cause: Annotated[
+        str | None,
+        typer.Option(help="only failures of this cause: a word of 'bpd status', or oom, walltime, node"),
+    ] = None,
+    memory: Annotated[float | None, typer.Option(help="GiB to ask for, instead of the usual step")] = None,
+    walltime: Annotated[str | None, typer.Option(help="time to ask for, as [days-]hours:minutes:seconds")] = None,
 ) -> None:
     """Forgive failures and lift quarantines, so that the next run tries again."""
     if samples and failed:
         raise ConfigError("bpd retry", "--failed", "means all samples; name samples or give --failed, not both")
-    released = _campaign(folder).retry(samples or (), cause=cause)
+    released = _campaign(folder).retry(samples or (), cause=cause, memory=memory, walltime=walltime)
     _say(f"{len(released)} tasks released; 'bpd run' takes them up" if released else "nothing to release")
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import shlex
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bp_distributed.errors import StoreError
 from bp_distributed.lock import live_owner
@@ -78,7 +80,7 @@ def dashboard_link(root: Path, environment: Mapping[str, str] = os.environ) -> L
     driver = live_owner(root)
     if driver is None:
         raise StoreError(str(root), "no driver is at work here, so there is no dashboard; 'bpd status' shows the rest")
-    port, host = _port(root, driver["epoch"]), driver["host"]
+    port, host = _port(root, driver), str(driver["host"])
     if port is None:
         raise StoreError(str(root), "its driver serves no dashboard (yet); 'bpd status' shows the rest")
     here = host == socket.gethostname()
@@ -91,10 +93,13 @@ def dashboard_link(root: Path, environment: Mapping[str, str] = os.environ) -> L
     return Link(url, f"ssh -N -L {port}:127.0.0.1:{port} {who}")
 
 
-def _port(root: Path, epoch: int) -> int | None:
-    """Return the port that the driver of an epoch noted in its journal when it began."""
-    begun = [event for event in Journal.read(root, epoch) if event["event"] == "start"]
-    return urlsplit(begun[-1]["dashboard"]).port if begun else None
+def _port(root: Path, driver: Mapping[str, Any]) -> int | None:
+    """Return the port that a driver noted in the first line of its journal."""
+    try:
+        with (root / "journal" / f"{driver['epoch']:04d}-{driver['pid']}.jsonl").open(encoding="utf-8") as journal:
+            return urlsplit(str(json.loads(journal.readline())["dashboard"])).port
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _jupyter_prefix(environment: Mapping[str, str]) -> str:

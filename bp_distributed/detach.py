@@ -19,16 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from bp_distributed import durable
+from bp_distributed.batch import batch_system
+from bp_distributed.cli import UNFINISHED, WITH_QUARANTINE
 from bp_distributed.errors import CampaignError, ConfigError, LockedError
 from bp_distributed.lock import live_owner, owner
 from bp_distributed.process_identity import is_alive
+from bp_distributed.profile import Profile, read_profile
 from bp_distributed.status import Status
+from bp_distributed.store import Store
 from bp_distributed.tasks import STOP_FILE
 
 DRAIN_FILE = "DRAIN"
 LOG_FILE = "lock/driver.log"
 _START_FILE = "lock/start.json"
-FINISHED, UNFINISHED, WITH_QUARANTINE = 0, 10, 11
+FINISHED = 0
 _BPD = (sys.executable, "-P", "-m", "bp_distributed.cli")
 """Without the working directory on the module path: it is the campaign folder, where anything may lie."""
 _POLL_S, _WATCH_S = 0.1, 0.5
@@ -112,6 +116,36 @@ def _last_line(log: Path, begin: int) -> str:
     return lines[-1].removeprefix("bpd: ") if lines else "the driver ended without a word"
 
 
+def start_as_job(root: Path, profile: Profile, lane: str) -> str:
+    """Submit the driver itself as a batch job and return the job's id.
+
+    Parameters
+    ----------
+    root : Path
+        A campaign that was started.
+    profile : Profile
+    lane : str
+        Lane whose kind of job the driver gets; remembered for :func:`step`.
+
+    Raises
+    ------
+    LockedError
+        If another driver is at work or waits in the queue.
+    ConfigError
+        If the profile has no such lane, or the batch system refuses the job.
+    """
+    from bp_distributed.driver_job import submit_driver, waiting_job  # noqa: PLC0415 - pulls dask-jobqueue in
+
+    store = Store(root)
+    if record := live_owner(root):
+        raise LockedError(f"{root}: {record['user']} drives this campaign from {record['host']} (pid {record['pid']})")
+    if job := waiting_job(store, profile):
+        raise LockedError(f"{root}: its driver is batch job {job.id}, which is {job.state.value}")
+    submitted = submit_driver(store, profile, lane, _BPD)
+    durable.replace_json(root / _START_FILE, {"lane": lane})
+    return submitted
+
+
 def attach(root: Path, look: Callable[[], Status], show: Callable[[Status], object]) -> Parting:
     """Show where a campaign stands until it ends or its driver is gone; Ctrl-C leaves the driver running.
 
@@ -165,7 +199,21 @@ def stop(root: Path, wait_s: float = 0.0) -> bool:
     ConfigError
         If no driver is at work.
     """
+    if live_owner(root) is None and _withdraw_job(root):
+        return True
     return _ask(root, STOP_FILE, wait_s)
+
+
+def _withdraw_job(root: Path) -> bool:
+    """Cancel a driver that still waits in the queue; return whether there was one."""
+    if "lane" not in _remembered(root):
+        return False
+    from bp_distributed.driver_job import waiting_job  # noqa: PLC0415
+
+    profile = _profile(root)
+    if job := waiting_job(Store(root), profile):
+        batch_system(profile.system).cancel([job.id])
+    return job is not None
 
 
 def drain(root: Path, wait_s: float = 0.0) -> bool:
@@ -208,6 +256,7 @@ def step(root: Path, look: Callable[[], Status]) -> tuple[int, str]:
     DriverFailedError
         If a driver was started and failed.
     """
+    root = root.resolve()
     record = live_owner(root)
     # The life of a driver on another host is not certain: its lock judges it, from its heartbeat.
     if record is not None and is_alive(record):
@@ -216,11 +265,15 @@ def step(root: Path, look: Callable[[], Status]) -> tuple[int, str]:
     if status.finished:
         aside = f"; {status.quarantined} tasks are set aside" if status.quarantined else ""
         return WITH_QUARANTINE if aside else FINISHED, f"all {status.tasks} tasks have ended{aside}"
+    started = _remembered(root)
     try:
-        pid = start_detached(root, _remembered(root)["arguments"])
-    except LockedError as error:  # the driver of another host lives; its heartbeat was watched
+        if lane := started.get("lane"):
+            who = f"batch job {start_as_job(root, _profile(root), lane)}"
+        else:
+            who = f"pid {start_detached(root, started.get('arguments', ()))}"
+    except LockedError as error:  # it waits in the queue, or works on another host, where its heartbeat was watched
         return UNFINISHED, str(error)
-    return UNFINISHED, f"driver started, pid {pid}; {status.ended} of {status.tasks} tasks have ended"
+    return UNFINISHED, f"driver started, {who}; {status.ended} of {status.tasks} tasks have ended"
 
 
 def _remembered(root: Path) -> dict[str, Any]:
@@ -229,4 +282,10 @@ def _remembered(root: Path) -> dict[str, Any]:
         content = json.loads((root / _START_FILE).read_bytes())
     except (OSError, ValueError):
         content = None
-    return content if isinstance(content, dict) else {"arguments": []}
+    return content if isinstance(content, dict) else {}
+
+
+def _profile(root: Path) -> Profile:
+    from bp_distributed.campaign import PROFILE_NAME  # noqa: PLC0415 - it imports this module
+
+    return read_profile(root / PROFILE_NAME)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -47,14 +46,8 @@ def write_status_page(folder: Path, status: Status, failures: Sequence[FailureGr
         .render(**_content(status, failures), refresh_s=0 if status.finished else REFRESH_S)
     )
     path = durable.make_private_dir(folder) / PAGE_NAME
-    aside = folder / f".{PAGE_NAME}.{os.getpid()}"
-    with open(aside, "w", encoding="utf-8", opener=_private) as file:
-        file.write(page)
-    return aside.replace(path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    durable.replace_text(path, page)
+    return path
 
 
 def status_html(status: Status, failures: Sequence[FailureGroup] = ()) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -22,13 +22,13 @@ from rich.text import Text
 from bp_distributed import durable
 from bp_distributed.campaign import CONFIG_NAME, Campaign
 from bp_distributed.cli import UNFINISHED, WITH_QUARANTINE
-from bp_distributed.detach import Parting, attach, start_detached
-from bp_distributed.efficiency import Efficiency, efficiency
+from bp_distributed.detach import Parting
+from bp_distributed.efficiency import Efficiency
 from bp_distributed.errors import CampaignError, ConfigError
 from bp_distributed.plan import Plan
 from bp_distributed.presets import preset_text
-from bp_distributed.status import StageRow, Status, campaign_status, failure_groups, failure_rows
-from bp_distributed.status_page import duration, hours, shown_states, write_status_page
+from bp_distributed.status import StageRow, Status, campaign_status
+from bp_distributed.status_page import duration, hours, shown_states
 from bp_distributed.store import State, Store
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 REFRESH_S = 1.0
 QUIET_LINE_S, VERY_QUIET_LINE_S = 15.0, 600.0
 """Without a terminal, and with ``--quiet``, a line is printed this often."""
-PAGE_S = 15.0
-"""The status page is written this often."""
 MAX_RUNNING = 12
 """Lines of running tasks; the rest is counted."""
 
@@ -162,17 +160,16 @@ def _cost_table(cost: Any) -> Table:
 # ---- run ------------------------------------------------------------------------------------------------------------
 
 
-def run_with_display(campaign: Campaign, workers: int | None, *, quiet: bool = False, **options: Any) -> int:
+def run_with_display(campaign: Campaign, *, quiet: bool = False, **options: Any) -> int:
     """Run the campaign behind a live table; return the exit code.
 
     Parameters
     ----------
     campaign : Campaign
-    workers : int or None
     quiet : bool
         No table, only a line every few minutes: for a driver nobody looks at.
     **options
-        Further ones of ``Campaign.run``.
+        Those of ``Campaign.run``.
     """
     from bp_distributed.driver import Ending  # noqa: PLC0415 - pulls Dask in
 
@@ -187,26 +184,31 @@ def run_with_display(campaign: Campaign, workers: int | None, *, quiet: bool = F
     )
     view = _View(store, quiet=quiet)
     with _orderly_stop(view), view:
-        ending = campaign.run(workers, on_tick=view.tick, **options)
+        ending = campaign.run(on_tick=view.tick, **options)
     status = campaign.status()
-    write_status_page(store.root / "products", status, failure_groups(campaign.failures()))
     console.print(status_view(status))
-    console.print(efficiency_view(efficiency(store)))
+    console.print(efficiency_view(campaign.efficiency()))
+    console.print(f"status page: {campaign.status_page()}", soft_wrap=True)
     console.print(view.message or _last_words(status, ending, campaign))
     if ending is not Ending.FINISHED:
         return UNFINISHED
     return WITH_QUARANTINE if status.quarantined else 0
 
 
-def run_detached(campaign: Campaign, workers: int | None, *, steal: bool = False) -> int:
-    """Start a driver that goes on when this terminal closes; return the exit code."""
-    store = campaign.start()
-    if not store.unfinished():
+def run_detached(campaign: Campaign, **options: Any) -> int:
+    """Start a driver that goes on when this terminal closes; return the exit code.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    **options
+        Those of ``Campaign.detach``.
+    """
+    if not campaign.start().unfinished():
         return _nothing_to_do(campaign)
-    pid = start_detached(store.root, [] if workers is None else ["--workers", str(workers)], steal=steal)
     console.print(
-        f"driver started, pid {pid}; it goes on when this terminal closes\n"
-        f"  bpd attach {store.root}   follows it\n  bpd stop {store.root}     ends it, checkpoints stay",
+        f"driver started, {campaign.detach(**options)}; it goes on when this terminal closes\n"
+        f"  bpd attach {campaign.root}   follows it\n  bpd stop {campaign.root}     ends it, checkpoints stay",
         soft_wrap=True,
     )
     return 0
@@ -222,18 +224,18 @@ def _nothing_to_do(campaign: Campaign) -> int:
 
 
 def _last_words(status: Status, ending: str, campaign: Campaign) -> str:
-    if ending == "stopped":
-        return f"stopped; 'bpd run {campaign.root}' continues, nothing is lost"
+    if ending in {"stopped", "drained"}:
+        return f"{ending}; 'bpd run {campaign.root}' continues, nothing is lost"
     if status.quarantined:
         return f"finished; {status.quarantined} tasks are set aside: 'bpd show' and 'bpd logs' say why, 'bpd retry' releases them"
     return "finished"
 
 
 class _View:
-    """The live table of a run; on a pipe or in CI one line now and then instead.  It keeps the status page fresh."""
+    """The live table of a run; on a pipe or in CI one line now and then instead."""
 
     def __init__(self, store: Store, *, quiet: bool) -> None:
-        self._store, self._last, self._said, self._written = store, 0.0, 0.0, 0.0
+        self._store, self._last, self._said = store, 0.0, 0.0
         self._between_s = VERY_QUIET_LINE_S if quiet else QUIET_LINE_S
         table = console.is_terminal and not quiet
         self._live = Live(console=console, auto_refresh=False, transient=True) if table else None
@@ -269,11 +271,6 @@ class _View:
         elif now - self._said > self._between_s:
             self._said = now
             console.print(one_line(status), soft_wrap=True)
-        if now - self._written > PAGE_S:
-            self._written = now
-            with suppress(OSError):  # a full disk: the driver says so, and pauses
-                groups = failure_groups(failure_rows(self._store, states))
-                write_status_page(self._store.root / "products", status, groups)
 
 
 @contextmanager
@@ -387,7 +384,7 @@ def print_status(campaign: Campaign, *, watch: bool) -> None:
 def attach_with_display(campaign: Campaign) -> int:
     """Follow a campaign that a driver elsewhere conducts; return the exit code."""
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        parting = attach(campaign.root, campaign.status, lambda status: live.update(status_view(status), refresh=True))
+        parting = campaign.attach(lambda status: live.update(status_view(status), refresh=True))
     status = campaign.status()
     console.print(status_view(status))
     if parting is Parting.LEFT:
@@ -591,7 +588,7 @@ def run_demo(folder: Path, workers: int | None) -> int:
         init_folder(folder, "demo")
     if not Store.exists(campaign.root):
         print_plan(campaign, campaign.plan(), list_samples=False)
-    code = run_with_display(campaign, workers)
+    code = run_with_display(campaign, workers=workers)
     if code == UNFINISHED:
         return code
     if campaign.products_are_current():

@@ -111,7 +111,7 @@ def _job_class(system: str) -> tuple[Any, dict[str, Any]]:
 def _no_signal_handlers() -> Iterator[None]:
     """Let nobody take over a signal: dask-jobqueue 0.9.0 takes Ctrl-C when imported, and fails off the main thread."""
     install = signal.signal
-    signal.signal = lambda *_: None  # type: ignore[assignment]
+    signal.signal = lambda *_: None
     try:
         yield
     finally:

@@ -22,8 +22,14 @@ from bp_distributed.errors import FailureClass
 from bp_distributed.process_identity import is_alive, myself
 
 BEAT_S = 30.0
-_COPIES = ("inputs.npz", "potential.*", "result.nc", "arrays.npz")
+LEASE_S = 300.0
+"""A counter of another host that has not moved for this long, by our own clock, belongs to a dead attempt."""
+
+_COPIES = ("inputs.npz", "potential.*", "result.nc", "arrays.npz", "resumed.restart")
 """What another attempt makes anew."""
+_CHECKPOINTS = 2
+_SEEN: dict[Path, tuple[int, float]] = {}
+"""Beat and our own time of its first sighting, of attempts on other hosts."""
 _SCRATCH = (*_COPIES, "progress.json", "hb", "manifest.json", "verdict.json", "*.restart*", "[AB].*")
 
 
@@ -62,15 +68,36 @@ class Attempt:
         return content if isinstance(content, dict) else None
 
     @property
+    def paused(self) -> dict[str, Any] | None:
+        """How far it came if it stopped at a checkpoint in time: ``done``, ``total``, ``slices``, ``seconds``."""
+        return durable.read_sealed(self.folder / "PAUSED.json")
+
+    @property
     def is_open(self) -> bool:
         """True while nobody has written how it ended; also for the one that was committed."""
-        return self.failure is None and not (self.folder / "PAUSED.json").exists()
+        return self.failure is None and self.paused is None
 
     @property
     def is_running(self) -> bool:
-        """True while its process lives here, or is on a host we cannot see into."""
+        """True while its process lives here, or its heart beats on a host we cannot see into."""
         claim = self.claim
-        return claim is not None and self.failure is None and is_alive(claim) is not False
+        if claim is None or not self.is_open:
+            return False
+        alive = is_alive(claim)
+        return self._beats() if alive is None else alive
+
+    def _beats(self) -> bool:
+        """Tell whether the counter has moved within the lease since it was first seen; clocks are not compared."""
+        try:
+            count = int(json.loads((self.folder / "hb").read_bytes())["beat"])
+        except (OSError, ValueError, KeyError, TypeError):
+            count = -1
+        now = time.monotonic()
+        seen, since = _SEEN.get(self.folder, (None, now))
+        if seen != count:
+            _SEEN[self.folder] = (count, now)
+            return True
+        return now - since <= LEASE_S
 
     def fail(self, failure_class: FailureClass, cause: str, message: str, **evidence: Any) -> dict[str, Any]:
         """Close the attempt with the reason of its failure; the first reason stands."""
@@ -79,6 +106,10 @@ class Attempt:
                   "ended": time.time(), **evidence}  # fmt: skip
         durable.publish(self.folder / "FAILED.json", durable.sealed_json(record))
         return record
+
+    def pause(self, **record: Any) -> None:
+        """Close the attempt at a checkpoint, for another one to go on; nobody is to blame."""
+        durable.publish(self.folder / "PAUSED.json", durable.sealed_json({**record, "ended": time.time()}))
 
     def explain(self, cause: str, message: str, *, charged: bool) -> None:
         """Amend the obituary of a lost attempt with what the batch system said later."""
@@ -96,6 +127,15 @@ def attempts_of(folder: Path) -> list[Attempt]:
     """Return the attempts of a task's folder, oldest first."""
     found = [Attempt(path) for path in folder.glob("attempts/[1-9]*-*") if path.name.split("-")[0].isdigit()]
     return sorted(found, key=lambda attempt: (attempt.number, attempt.folder.name))
+
+
+def sweep_older_checkpoints(folder: Path) -> None:
+    """Keep the last two checkpoints of a task, of one attempt or of two; the newest may turn out damaged."""
+    kept = 0
+    for attempt in reversed(attempts_of(folder)):
+        if kept >= _CHECKPOINTS and not attempt.is_running:
+            attempt.sweep()
+        kept += len(list(attempt.folder.glob("[AB].json")))
 
 
 def claim(folder: Path, epoch: int, **facts: Any) -> Attempt:
@@ -118,7 +158,7 @@ def bury_the_dead(folder: Path, epoch: int) -> None:
     One that died with an earlier driver is not the sample's fault and is not charged.
     """
     for attempt in attempts_of(folder):
-        if attempt.failure is not None or attempt.is_running:
+        if not attempt.is_open or attempt.is_running:
             continue
         record = attempt.claim or {}
         died_with_driver = record.get("epoch", -1) < epoch

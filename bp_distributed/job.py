@@ -44,7 +44,8 @@ class Report:
 
     key: str
     status: str
-    """``done``, ``rejected``, ``failed`` or ``duplicate``."""
+    """``done``, ``rejected``, ``failed`` or ``duplicate``; ``paused`` at a checkpoint or ``declined`` before it began,
+    because the worker's time is nearly up."""
     message: str = ""
     failure_class: str = ""
     cause: str = ""

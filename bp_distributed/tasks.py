@@ -11,9 +11,11 @@ import atexit
 import errno
 import functools
 import json
+import math
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -23,8 +25,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bp_distributed import durable
-from bp_distributed.attempt import Attempt, attempts_of, bury_the_dead, claim, heartbeat
+from bp_distributed import deadline, durable
+from bp_distributed.attempt import (
+    Attempt,
+    attempts_of,
+    bury_the_dead,
+    claim,
+    heartbeat,
+    sweep_older_checkpoints,
+)
 from bp_distributed.child import ChildExit, run_child, step_command
 from bp_distributed.commit import Commit, Marker, commit, committed
 from bp_distributed.errors import CampaignError, FailureClass, InfrastructureError
@@ -59,16 +68,19 @@ def _run(job: Job) -> Report:
         folder = durable.make_private_dir(Path(job.root) / job.folder)
         if existing := committed(folder):
             return Report(job.key, existing["marker"].removesuffix(".json").lower(), "committed before")
+        if late := deadline.too_late(job):
+            return Report(job.key, "declined", late)
         bury_the_dead(folder, job.epoch)
-        attempt = claim(folder, job.epoch, task=job.key, threads=job.threads)
+        attempt = claim(folder, job.epoch, task=job.key, threads=job.threads, **_whereabouts())
     except OSError as error:  # there is no attempt yet to charge
         return Report(job.key, "failed", str(error), FailureClass.INFRASTRUCTURE.value, _os_cause(error), charged=False)
     try:
         with heartbeat(attempt):
             _prepare(job, attempt)
             exit_ = run_child(
-                step_command(job.stage), attempt.folder, job.deadline_s, job.threads, _stop_reason(job, folder)
-            )
+                step_command(job.stage), attempt.folder, deadline.patience_s(job), job.threads,
+                _stop_reason(job, folder), reach="nodes" if _mpi(job) else "alone",
+            )  # fmt: skip
             return _conclude(job, attempt, exit_)
     except InfrastructureError as error:
         failure = FailureClass.SAMPLE if error.cause in _SAMPLE_CAUSES else FailureClass.INFRASTRUCTURE
@@ -77,6 +89,17 @@ def _run(job: Job) -> Report:
         return _failed(job, attempt, started, FailureClass.INFRASTRUCTURE, "input", str(error))
     except OSError as error:
         return _failed(job, attempt, started, FailureClass.INFRASTRUCTURE, _os_cause(error), f"{error}")
+
+
+def _whereabouts() -> dict[str, Any]:
+    """Return where this worker runs, for the record: batch job, lane, node, and by when it must have ended."""
+    end = deadline.end()
+    return {
+        "job": os.environ.get("BPD_JOB_ID", ""),
+        "lane": os.environ.get("BPD_LANE", ""),
+        "node": os.environ.get("SLURMD_NODENAME", socket.gethostname()),
+        "deadline": end if math.isfinite(end) else None,
+    }
 
 
 _SAMPLE_CAUSES = frozenset({"crashed", "error"})
@@ -129,11 +152,30 @@ def _prepare(job: Job, attempt: Attempt) -> None:
         "resume_from": [str(path) for path in reversed(earlier)],
         "threads": job.threads,
         "memory_bytes": job.memory_bytes,
+        **_time_limit(job),
+        **_mpi(job),
     }
     durable.write_new(attempt.folder / "request.json", json.dumps(request, indent=1).encode())
     if make := _INPUTS.get(job.stage):
         with (attempt.folder / "inputs.npz").open("wb") as file:
             np.savez(file, **make(Path(job.root) / job.source, job.request))  # type: ignore[arg-type]
+
+
+def _time_limit(job: Job) -> dict[str, Any]:
+    """Return what a step needs that stops at a checkpoint before its worker's time is up."""
+    end = deadline.end()
+    if job.stage not in deadline.PAUSABLE or math.isinf(end):
+        return {}
+    return {"deadline": end, "fresh": deadline.is_fresh(job)}
+
+
+def _mpi(job: Job) -> dict[str, Any]:
+    """Return how a solve is spread over the nodes of this batch job; empty outside an MPI lane."""
+    launcher = json.loads(os.environ.get("BPD_LAUNCHER", "[]"))
+    if not launcher or job.request.get("solver") != "slepc":
+        return {}
+    nodes = int(os.environ["BPD_NODES"])
+    return {"launcher": launcher, "nodes": nodes, "ranks": nodes * job.threads}
 
 
 def _from_melt(source: Path, request: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -178,6 +220,8 @@ def _conclude(job: Job, attempt: Attempt, exit_: ChildExit) -> Report:
         kind = FailureClass(verdict["class"])
         attempt.fail(kind, verdict["reason"], verdict["message"], seconds=exit_.seconds, tail=tail(attempt.folder))
         return Report(job.key, "failed", verdict["message"], kind.value, verdict["reason"], seconds=exit_.seconds)
+    if verdict["status"] == "paused":
+        return _paused(job, attempt, verdict, exit_)
     result = _write_result(job, attempt, verdict)
     claim_ = attempt.claim or {}
     facts = {
@@ -203,6 +247,16 @@ def _conclude(job: Job, attempt: Attempt, exit_: ChildExit) -> Report:
         if not other.is_running or other == attempt:
             other.sweep()
     return Report(job.key, verdict["status"], verdict["reason"] or "", seconds=exit_.seconds)
+
+
+def _paused(job: Job, attempt: Attempt, verdict: Mapping[str, Any], exit_: ChildExit) -> Report:
+    """Close an attempt that another one will continue; of checkpoints the last two stay."""
+    progress = {name: verdict[name] for name in ("done", "total", "slices", "cpu_seconds")}
+    attempt.pause(**progress, seconds=exit_.seconds, max_rss_bytes=exit_.max_rss_bytes)
+    attempt.sweep(keep_checkpoints=True)
+    sweep_older_checkpoints(attempt.folder.parent.parent)
+    what = f"at step {verdict['done']} of {verdict['total']}, {verdict['slices']} slices further"
+    return Report(job.key, "paused", what, seconds=exit_.seconds)
 
 
 def _verdict(attempt: Attempt, exit_: ChildExit) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import numpy as np
 
 from bp_distributed.child import die_with_parent
 from bp_distributed.errors import Reason
-from bp_distributed.physics.__main__ import _fail, _replace_json, _succeed
-from bp_distributed.physics.outcome import Outcome
+from bp_distributed.physics.__main__ import _fail, _replace_json, _succeed, _verdict
+from bp_distributed.physics.outcome import Outcome, Pause
 
 
 def arrays(step, request):
@@ -57,6 +57,9 @@ def main(step):
             os.kill(os.getpid(), 9)
         case "no space":
             return errno.ENOSPC
+        case "kill worker":
+            os.kill(os.getppid(), 9)
+            time.sleep(60)
         case "no memory":
             return errno.ENOMEM
         case "no verdict":
@@ -75,6 +78,11 @@ def main(step):
             outcome = Outcome({"energy": float("nan")})
         case "sleep":
             time.sleep(120)
+            return 0
+        case "pause":
+            for name in ("A.restart", "A.json"):
+                Path(name).write_text("{}")
+            _replace_json(Path("verdict.json"), _verdict(Pause(1, 2, 1)) | {"cpu_seconds": 0})
             return 0
         case "rejected":
             outcome = Outcome(arrays(step, request), rejected=Reason.NO_PEAK)

@@ -109,7 +109,7 @@ def slepc_modes(
         ended = run_child(
             mpi_command([sys.executable, "-m", PROGRAM], ranks, threads, nodes, launcher), folder, deadline_s, threads,
             stop=_Listener(folder / "progress.json", stop, progress), environment=home.environment,
-            reach="node" if nodes == 1 else "nodes",
+            reach="nodes" if launcher else "node",
         )  # fmt: skip
     finally:
         shutil.rmtree(folder / "operator")

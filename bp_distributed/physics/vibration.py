@@ -44,7 +44,7 @@ def vibration_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, pr
         ``potential_file`` and ``elements``; ``bin_width``, ``omega_cut`` and ``kernel_width`` (rad/ps);
         ``all_vectors_below_atoms``: systems up to this size are solved with all vectors; ``solver``,
         ``certificate`` and ``memory_bytes`` as for ``modes.normal_modes``, or ``slepc`` with one MPI rank for each
-        of ``threads``; ``store_vectors``: ``none`` or ``float32``.
+        of ``threads``, or with ``ranks`` over ``nodes`` by a ``launcher``; ``store_vectors``: ``none`` or ``float32``.
     inputs : mapping
         ``position`` (n_atoms, 3) and ``cell`` (3, 3) in Å, ``species`` (n_atoms,).
     workdir : Path
@@ -131,8 +131,10 @@ def _modes(
     if request["solver"] == "slepc":
         from bp_distributed.physics.slepc import slepc_modes  # noqa: PLC0415 - only where MPI is wanted
 
-        ranks = int(request["threads"])
-        return slepc_modes(hessian, masses_i, omega_cut, ranks=ranks, workdir=workdir, progress=tell)
+        return slepc_modes(
+            hessian, masses_i, omega_cut, ranks=int(request.get("ranks", request["threads"])), workdir=workdir,
+            nodes=int(request.get("nodes", 1)), launcher=request.get("launcher", ()), progress=tell,
+        )  # fmt: skip
     return normal_modes(
         hessian,
         masses_i,

@@ -42,8 +42,8 @@ def dashboard_settings(port: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        With the site names in ``BPD_DASHBOARD_ORIGINS`` too, such as ``hub.site.edu:443``, separated by commas, as a
-        JupyterHub needs its own.
+        With the names in ``BPD_DASHBOARD_ORIGINS`` too, separated by commas: a Jupyter server that passes the dashboard
+        on needs its own as the browser shows it, such as ``hub.site.edu`` or ``localhost:8888``.
     """
     sites = [name.strip() for name in os.environ.get("BPD_DASHBOARD_ORIGINS", "").split(",")]
     return SAFE_ROUTES | {_ORIGINS: [f"localhost:{port}", f"127.0.0.1:{port}", *filter(None, sites)]}

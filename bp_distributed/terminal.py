@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from rich.box import HEAVY_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, track
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 REFRESH_S = 1.0
 QUIET_LINE_S, VERY_QUIET_LINE_S = 15.0, 600.0
 """Without a terminal, and with ``--quiet``, a line is printed this often."""
+WIDE, FEW_COLUMNS = 110, 4
+"""Columns of a terminal for whole words; number of states beside which a narrow one has room for bars."""
 MAX_RUNNING = 12
 """Lines of running tasks; the rest is counted."""
 
@@ -307,20 +310,7 @@ def one_line(status: Status) -> str:
 
 def status_view(status: Status) -> RenderableType:
     """Return the status table with bars, and the running tasks, batch jobs and failures under it."""
-    columns = shown_states(status.rows)
-    table = Table(title=f"{status.name}  ·  {status.ended} of {status.tasks} tasks ended", title_justify="left")
-    for head in ("stage", ""):
-        table.add_column(head, no_wrap=True)
-    for head in ("tasks", *(state.value for state in columns), "core-h", "left"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in status.rows:
-        if row.tasks:
-            table.add_row(*_stage_cells(row, columns))
-    totals = [Text(str(sum(row.counts[state] for row in status.rows)), _COLOURS.get(state, "")) for state in columns]
-    spent = (hours(status.core_hours_used), hours(status.core_hours_remaining))
-    table.add_section()
-    table.add_row("all", "", str(status.tasks), *totals, *spent)
-    lines: list[RenderableType] = [table]
+    lines: list[RenderableType] = [_stage_table(status, wide=console.width >= WIDE)]
     if status.running:
         lines.append(_running_table(status))
     if status.lanes:
@@ -332,6 +322,28 @@ def status_view(status: Status) -> RenderableType:
         driver = f"driver: {status.driver}" if status.driver else "no driver at work; 'bpd run' continues"
         lines.append(f"[dim]{driver}  ·  about {duration(status.eta_s)} left[/dim]")
     return Group(*lines)
+
+
+def _stage_table(status: Status, *, wide: bool) -> Table:
+    columns = shown_states(status.rows)
+    title = f"{status.name}  ·  {status.ended} of {status.tasks} tasks ended"
+    table = Table(title=title, title_justify="left", box=HEAVY_HEAD if wide else None, padding=(0, 1))
+    table.add_column("stage", no_wrap=True)
+    bars = wide or len(columns) <= FEW_COLUMNS
+    if bars:
+        table.add_column("", no_wrap=True)
+    heads = (state.value if wide else _SHORT.get(state, state.value) for state in columns)
+    for head in (*(["tasks"] if bars else []), *heads, "core-h", "left"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in status.rows:
+        if row.tasks:
+            bar = [ProgressBar(total=row.tasks, completed=row.ended, width=12), str(row.tasks)] if bars else []
+            table.add_row(row.stage, *bar, *_stage_cells(row, columns))
+    counts = {state.value: sum(row.counts[state] for row in status.rows) for state in State}
+    total = StageRow("all", status.tasks, counts, status.core_hours_used, status.core_hours_remaining)
+    table.add_section()
+    table.add_row("all", *(["", str(status.tasks)] if bars else []), *_stage_cells(total, columns), style="bold")
+    return table
 
 
 def _running_table(status: Status) -> Table:
@@ -361,11 +373,21 @@ _COLOURS = {
 }
 
 
+_SHORT = {
+    State.REJECTED: "rej.",
+    State.RUNNING: "run",
+    State.WAITING: "wait",
+    State.FAILED: "fail",
+    State.QUARANTINED: "quar.",
+    State.BLOCKED: "block",
+}
+"""Heads of columns on a narrow terminal."""
+
+
 def _stage_cells(row: StageRow, columns: Sequence[State]) -> list[RenderableType]:
-    bar = ProgressBar(total=row.tasks, completed=row.ended, width=12)
     counts = [Text(str(row.counts[state] or "·"), _COLOURS.get(state, "") if row.counts[state] else "dim")
               for state in columns]  # fmt: skip
-    return [row.stage, bar, str(row.tasks), *counts, hours(row.core_hours_used), hours(row.core_hours_remaining)]
+    return [*counts, hours(row.core_hours_used), hours(row.core_hours_remaining)]
 
 
 def print_status(campaign: Campaign, *, watch: bool) -> None:

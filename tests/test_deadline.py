@@ -3,8 +3,10 @@
 
 import json
 import os
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,8 @@ from bp_distributed.attempt import Attempt, attempts_of, bury_the_dead, claim
 from bp_distributed.job import Job
 from bp_distributed.store import State
 from bp_distributed.tasks import run_job
+
+TOY = Path(__file__).with_name("toy_step.py")
 
 
 @pytest.fixture
@@ -184,3 +188,35 @@ def test_clocks_of_two_hosts_are_not_compared(elsewhere):
         os.utime(path, (long_ago, long_ago))
     assert elsewhere.is_running
     assert Attempt(elsewhere.folder).is_running
+
+
+def toy_work(job):
+    """Run on a worker that does not know the toy steps yet."""
+    import bp_distributed.tasks
+    from bp_distributed.worker import work
+
+    bp_distributed.tasks.step_command = lambda step: [sys.executable, str(TOY), step]
+    return work(job)
+
+
+def test_a_worker_without_time_leaves_and_nobody_is_blamed(toy):
+    """Two workers, one near its deadline: whatever it was given is declined or moves to the other."""
+    from bp_distributed.cluster import local_pool
+
+    with local_pool(2, toy_work) as pool:
+        client = pool.client
+        late, good = sorted(client.scheduler_info()["workers"])
+        client.run(lambda: os.environ.update(BPD_DEADLINE=str(time.time() + 1)), workers=[late])
+        job = toy.store.job(toy.task)
+        futures = [client.submit(toy_work, replace(job, attempt=n), key=f"try-{n}", workers=[late], allow_other_workers=True)
+                   for n in range(4)]  # fmt: skip
+        statuses = {future.result(30).status for future in futures}
+        assert "declined" in statuses
+        del futures
+        deadline_s = time.monotonic() + 20
+        while set(client.scheduler_info()["workers"]) != {good} and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        assert set(client.scheduler_info()["workers"]) == {good}
+        assert client.submit(toy_work, replace(job, attempt=9), key="last").result(30).status == "done"
+        time.sleep(1.0)
+        assert set(client.scheduler_info()["workers"]) == {good}, "its nanny must not start another one"

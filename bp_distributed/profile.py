@@ -211,6 +211,7 @@ class Lane(Model):
 
     @model_validator(mode="after")
     def _sound(self) -> Lane:
+        self._check_local()
         if self.workers > self.cores:
             raise AtKeyError("workers", f"got {self.workers}, expected at most one per core ({self.cores})")
         if self.launches_ranks and self.workers != 1:
@@ -226,7 +227,7 @@ class Lane(Model):
         if self.container and self.launches_ranks:
             raise AtKeyError("container", "cannot hold a lane that launches MPI ranks: the launcher is outside")
         self._check_ladder()
-        self._check_system()
+        self._check_batch()
         return self
 
     def _check_ladder(self) -> None:
@@ -237,12 +238,16 @@ class Lane(Model):
         if self.margin >= self.walltime_s:
             raise AtKeyError("margin", f"got {self.margin} s, expected less than walltime ({self.walltime})")
 
-    def _check_system(self) -> None:
+    def _check_local(self) -> None:
+        if self.system != "local":
+            return
+        if set_here := [key for key in _BATCH_ONLY if key in self.model_fields_set]:
+            raise AtKeyError(set_here[0], "means nothing on a local lane; remove it")
+        if self.nodes > 1:
+            raise AtKeyError("nodes", f"got {self.nodes}, expected 1 on a local lane")
+
+    def _check_batch(self) -> None:
         if self.system == "local":
-            if set_here := [key for key in _BATCH_ONLY if key in self.model_fields_set]:
-                raise AtKeyError(set_here[0], "means nothing on a local lane; remove it")
-            if self.nodes > 1:
-                raise AtKeyError("nodes", f"got {self.nodes}, expected 1 on a local lane")
             return
         if self.walltime is None:
             raise AtKeyError("walltime", "is missing")

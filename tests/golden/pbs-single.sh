@@ -1,0 +1,21 @@
+#!/bin/bash
+
+#PBS -N bpd-0a1b2c3d-1-x
+#PBS -l select=1:ncpus=16:mem=1536mb
+#PBS -l walltime=48:00:00
+#PBS -r n
+#PBS -S /bin/bash
+#PBS -j oe
+#PBS -o /campaign/jobs/
+export BPD_DEADLINE=$(( $(( $(date +%s) + 172800 )) - 120 ))
+export BPD_JOB_ID=$PBS_JOBID
+export BPD_LANE=quench
+export BPD_NODES=1
+export BPD_LAUNCHER='[]'
+export DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True
+export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False
+export DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__GIL__ENABLED=False
+BPD_SCRATCH=$(mktemp -d "${TMPDIR:-/tmp}/bpd-XXXXXXXXXX") || exit 1
+trap 'rm -rf "$BPD_SCRATCH"' EXIT
+cd "$BPD_SCRATCH"
+/opt/bp/bin/python -m distributed.cli.dask_worker tls://10.0.0.1:8786 --name "$BPD_JOB_ID" --nthreads 1 --memory-limit 0 --nworkers 16 --nanny --death-timeout 300 --local-directory "$BPD_SCRATCH" --resources lane-quench=1 --no-dashboard --tls-ca-file /campaign/tls/1/ca.pem --tls-cert /campaign/tls/1/certificate.pem --tls-key /campaign/tls/1/key.pem --protocol tls

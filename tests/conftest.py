@@ -5,9 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from slurm_site import slurm_session, slurm_site  # noqa: F401 - fixtures
 from small_campaign import write_campaign
 
 TOY = Path(__file__).with_name("toy_step.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file in one process, as their shared fixtures are dear; those on Slurm share one Slurm."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture

@@ -31,12 +31,15 @@ _ALLOCATION = ("SLURM_", "PMI", "PBS_", "LSB_", "HYDRA_", "UCX_", "FI_")
 Reach = Literal["alone", "node", "nodes"]
 """Whom a child's MPI may talk to: nobody, ranks on this machine, ranks on every node of the job."""
 
-_TRANSPORT: dict[Reach, dict[str, str]] = {
+_MPI: dict[Reach, dict[str, str]] = {
     "alone": {"UCX_TLS": "self", "FI_PROVIDER": "shm"},
     "node": {"UCX_TLS": "posix,self", "FI_PROVIDER": "shm"},
-    "nodes": {},
+    "nodes": {"SLURM_KILL_BAD_EXIT": "1"},
 }
-"""Even a serial LAMMPS initialises MPI, and MPICH then listens on every network; told so, it opens no port."""
+"""Even a serial LAMMPS initialises MPI, and MPICH then listens on every network; told so, it opens no port.
+
+Over several nodes srun is told to end all ranks when one has died; by itself it waits for them, for ever.
+"""
 
 POLL_S = 0.1
 GRACE_S = 5.0
@@ -76,7 +79,7 @@ def child_environment(threads: int, reach: Reach = "alone") -> dict[str, str]:
     if reach == "nodes":
         environment |= {name: value for name, value in os.environ.items() if name.startswith(_ALLOCATION)}
     environment |= dict.fromkeys(_THREADS, str(threads))
-    environment |= _TRANSPORT[reach]
+    environment |= _MPI[reach]
     environment |= {PARENT: str(os.getpid()), "LC_ALL": "C.UTF-8", "HDF5_USE_FILE_LOCKING": "FALSE"}
     return environment
 

@@ -180,7 +180,7 @@ def _interpreter(lane: Lane, root: str) -> str:
 
 def _worker_arguments(tag: str, tls: Path) -> list[str]:
     return [
-        "--resources", f"lane-{tag}=1", "--no-dashboard", "--tls-ca-file", f"{tls / CA_FILE}",
+        "--resources", f"lane-{tag}=1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--tls-ca-file", f"{tls / CA_FILE}",
         "--tls-cert", f"{tls / CERTIFICATE_FILE}", "--tls-key", f"{tls / KEY_FILE}",
     ]  # fmt: skip
 

@@ -35,6 +35,7 @@ _DIRECTIVE = {
     "sge": re.compile(rf"(?P<option>-[A-Za-z_]+)(?P<value>(?: (?!-){_VALUE})*)"),
     "lsf": re.compile(rf"(?P<option>-[A-Za-z_]+)(?P<value>(?: (?!-){_VALUE})*)"),
 }
+_NETWORK = "the network between driver and nodes, such as eth0 or ib0 ('ip -brief address' lists them)"
 _KEYS = "set with the key "
 _OURS = "fixed by bp_distributed"
 _TAKEN = {
@@ -182,6 +183,7 @@ class Lane(Model):
     max_walltime: Walltime | None = None
     """Top of the resource ladder.  Absent: walltime."""
     interface: Interface | None = None
+    """Network the workers listen on.  Absent: the scheduler's."""
     python: PlainPath | None = None
     """Interpreter of the workers.  Absent: the one that submits."""
     prologue: tuple[PrologueLine, ...] = ()
@@ -251,6 +253,8 @@ class Lane(Model):
             return
         if self.walltime is None:
             raise AtKeyError("walltime", "is missing")
+        if self.interface is None:  # Dask would listen on every network
+            raise AtKeyError("interface", f"is missing: {_NETWORK}; or set scheduler.interface for all lanes")
         for directive in self.directives:
             if why := _why_refused(directive, self.system):
                 raise AtKeyError("directives", f"got {directive[:60]!r}, {why}")
@@ -334,21 +338,26 @@ class Profile(Model):
 
     name: SafeName
     description: Line = "no description"
+    scheduler: SchedulerSite = SchedulerSite()
     lanes: Annotated[dict[LaneName, Lane], Field(min_length=1)]
     stages: dict[Stage, LaneName] = Field(default_factory=dict)
     """Lane of each stage; a stage that is not named runs in the first lane."""
-    scheduler: SchedulerSite = SchedulerSite()
     submission: Submission = Submission()
 
     @model_validator(mode="before")
     @classmethod
-    def _lanes_know_their_names(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("lanes"), dict):
-            lanes = {
-                key: {**lane, "name": key} if isinstance(lane, dict) else lane for key, lane in data["lanes"].items()
-            }
-            return {**data, "lanes": lanes}
-        return data
+    def _lanes_know_their_site(cls, data: Any) -> Any:
+        """Give each lane its name, and in a batch system the scheduler's interface unless it names its own."""
+        if not isinstance(data, dict) or not isinstance(data.get("lanes"), dict):
+            return data
+        scheduler = data.get("scheduler")
+        given = {"interface": scheduler.get("interface")} if isinstance(scheduler, dict) else {}
+        lanes = {
+            key: {**(given if lane.get("system") != "local" else {}), **lane, "name": key}
+            for key, lane in data["lanes"].items()
+            if isinstance(lane, dict)
+        }
+        return {**data, "lanes": {**data["lanes"], **lanes}}
 
     @model_validator(mode="after")
     def _consistent(self) -> Profile:
@@ -358,6 +367,8 @@ class Profile(Model):
         systems = {lane.system for lane in self.lanes.values()}
         if len(systems) > 1:
             raise AtKeyError("lanes", f"got the systems {', '.join(sorted(systems))}, expected one for all lanes")
+        if self.system != "local" and self.scheduler.interface is None:
+            raise AtKeyError("scheduler", f"interface is missing: {_NETWORK}")
         return self
 
     @property

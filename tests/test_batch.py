@@ -7,9 +7,14 @@ import subprocess
 import time
 
 import pytest
+import yaml
+from slurm_campaign import TEXT, TOYS, drive, ended
+from small_campaign import write_campaign
 
 from bp_distributed.batch import BatchJob, JobState, Pbs, Slurm, batch_system, expand_nodes
 from bp_distributed.errors import ConfigError, InfrastructureError
+from bp_distributed.profile import shipped_profiles
+from bp_distributed.strict_yaml import read_yaml
 
 pytest_plugins = ("fake_pbs.site",)
 DELAY_S = 0.01
@@ -311,3 +316,31 @@ def test_pbs_says_why_a_job_ended(pbs_site, facts, cause):
     job = {"number": 1, "Job_Name": "bpd-x", "Job_Owner": getpass.getuser(), "job_state": "F", "Rerunable": False}
     (pbs_site.home / "1.json").write_text(json.dumps(job | facts))
     assert Pbs(DELAY_S).jobs("bpd-") == [BatchJob("1.pbs", "bpd-x", JobState.ENDED, cause)]
+
+
+@pytest.mark.slow
+def test_a_campaign_runs_on_pbs(pbs_site, tmp_path):
+    """Real workers in PBS jobs, on both lanes of the generic profile."""
+    profile = read_yaml(shipped_profiles()["pbs"]).content
+    for lane in profile["lanes"].values():
+        lane |= {
+            "max_memory": 2,
+            "max_walltime": "0:20:00",
+            "cores": 1,
+            "memory": 1,
+            "walltime": "0:10:00",
+            "prologue": [f"export PYTHONPATH={TOYS}"],
+        }
+    profile["scheduler"]["interface"] = "lo"
+    profile["submission"] = {"per_minute": 600, "poll_s": 1}
+    (tmp_path / "site.yaml").write_text(yaml.safe_dump(profile, sort_keys=False))
+    campaign = write_campaign(tmp_path / "campaign", TEXT.format(replicas=2, retries=2))
+    (campaign.root / "toy.json").write_text("{}")
+    campaign.use_profile(tmp_path / "site.yaml")
+    campaign.start()
+    ended(drive(campaign))
+    findings = campaign.fsck()
+    assert findings.clean
+    assert {state for state, count in findings.states.items() if count} == {"done"}
+    lanes = {job.name.split("-")[3] for job in Pbs(DELAY_S).jobs("bpd-")}
+    assert lanes == {"quench", "mpi"}

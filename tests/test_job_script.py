@@ -38,7 +38,15 @@ def write(lane, folder="/campaign", *, tag=None, **more):
 
 
 def lane_of(system="slurm", **more):
-    given = {"name": "quench", "system": system, "cores": 4, "memory": 8, "walltime": "1:30:00", "python": PYTHON}
+    given = {
+        "name": "quench",
+        "system": system,
+        "cores": 4,
+        "memory": 8,
+        "walltime": "1:30:00",
+        "python": PYTHON,
+        "interface": "ib0",
+    }
     return Lane.model_validate(given | more)
 
 

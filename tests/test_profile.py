@@ -35,6 +35,8 @@ lanes:
     launcher: [mpiexec, -n, "{n}", "{cmd}"]
 stages:
   vibration: mpi
+scheduler:
+  interface: ib0
 """
 
 
@@ -64,6 +66,7 @@ def test_a_lane_by_stage_and_what_it_defaults_to(site):
     ]
     quench, mpi = profile.lanes["quench"], profile.lanes["mpi"]
     assert (quench.workers, quench.threads, quench.walltime_s, quench.launches_ranks) == (8, 1, 8 * 3600, False)
+    assert (quench.interface, mpi.interface) == ("ib0", "ib0")
     assert (mpi.workers, mpi.threads, mpi.launches_ranks) == (1, 8, True)
 
 
@@ -119,9 +122,11 @@ def test_walltimes_survive_the_round_trip(seconds):
         ("cores: 8", "cores: 8\n    prologue: ['if true']", r"prologue: is not complete shell code: .*syntax error"),
         ("cores: 8", "cores: 8\n    prologue: ['cat <<X']", r"prologue.0: got 'cat <<X', expected a command that ends"),
         ("cores: 8", "cores: 8\n    prologue: ['#SBATCH -x']", r"prologue.0: got '#SBATCH -x', expected a command"),
-        ("name: site", "name: site\nscheduler: {interface: 'a b'}", r"scheduler.interface: got 'a b', expected the name"),
+        ("interface: ib0", "interface: 'a b'", r"scheduler.interface: got 'a b', expected the name"),
+        ("  interface: ib0", "  interface: null", r"lanes.quench.interface: is missing: the network between"),
+        ("cores: 8", "cores: 8\n    interface: null", r"lanes.quench.interface: is missing: the network between"),
         ("name: site", "name: site\nsubmission: {poll_s: 0}", r"submission.poll_s: got 0, expected"),
-        ("lanes:", "lanes: {}\nother:", r"other: unknown key, expected name, description, lanes"),
+        ("lanes:", "lanes: {}\nother:", r"other: unknown key, expected name, description, scheduler"),
     ],
 )  # fmt: skip
 def test_bad_profiles_get_one_sentence(site, old, new, sentence):
@@ -154,7 +159,15 @@ def test_a_local_lane_takes_no_batch_keys(tmp_path, key):
 
 def directive(system, text):
     return Lane.model_validate(
-        {"name": "q", "system": system, "cores": 1, "memory": 1, "walltime": "1:00:00", "directives": [text]}
+        {
+            "name": "q",
+            "system": system,
+            "cores": 1,
+            "memory": 1,
+            "walltime": "1:00:00",
+            "directives": [text],
+            "interface": "lo",
+        }
     )
 
 
@@ -243,3 +256,10 @@ def test_a_wheel_carries_the_profiles(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path / "site", check=True, capture_output=True, text=True
     )
     assert all(str(tmp_path / "site") in line for line in there.stdout.splitlines())
+
+
+def test_a_scheduler_must_say_where_it_listens(tmp_path):
+    lane = "  q: {system: slurm, cores: 1, memory: 1, walltime: '1:00:00', interface: ib0}"
+    (tmp_path / "site.yaml").write_text(f"name: a\nlanes:\n{lane}\nscheduler: {{}}\n")
+    with pytest.raises(ConfigError, match=r"site.yaml:4: scheduler: interface is missing: the network between driver"):
+        read_profile(tmp_path / "site.yaml")

@@ -36,4 +36,4 @@ module load apptainer
 BPD_SCRATCH=$(mktemp -d "/tmp/bpd-XXXXXXXXXX") || exit 1
 trap 'rm -rf "$BPD_SCRATCH"' EXIT
 cd "$BPD_SCRATCH"
-apptainer exec --cleanenv --bind /campaign --bind "$BPD_SCRATCH" /work/e999/shared/bp_distributed.sif /opt/bp/bin/python -m distributed.cli.dask_worker tls://10.0.0.1:8786 --name "$BPD_JOB_ID" --nthreads 1 --memory-limit 0 --nworkers 128 --nanny --death-timeout 300 --local-directory "$BPD_SCRATCH" --resources lane-quench=1 --no-dashboard --tls-ca-file /campaign/tls/1/ca.pem --tls-cert /campaign/tls/1/certificate.pem --tls-key /campaign/tls/1/key.pem --interface hsn0 --protocol tls
+apptainer exec --cleanenv --bind /campaign --bind "$BPD_SCRATCH" /work/e999/shared/bp_distributed.sif /opt/bp/bin/python -m distributed.cli.dask_worker tls://10.0.0.1:8786 --name "$BPD_JOB_ID" --nthreads 1 --memory-limit 0 --nworkers 128 --nanny --death-timeout 300 --local-directory "$BPD_SCRATCH" --resources lane-quench=1 --no-dashboard --dashboard-address 127.0.0.1:0 --tls-ca-file /campaign/tls/1/ca.pem --tls-cert /campaign/tls/1/certificate.pem --tls-key /campaign/tls/1/key.pem --interface hsn0 --protocol tls

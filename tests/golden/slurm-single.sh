@@ -22,4 +22,4 @@ export SLURM_EXPORT_ENV=ALL
 BPD_SCRATCH=$(mktemp -d "/tmp/bpd-XXXXXXXXXX") || exit 1
 trap 'rm -rf "$BPD_SCRATCH"' EXIT
 cd "$BPD_SCRATCH"
-/opt/bp/bin/python -m distributed.cli.dask_worker tls://10.0.0.1:8786 --name "$BPD_JOB_ID" --nthreads 1 --memory-limit 0 --nanny --death-timeout 60 --local-directory "$BPD_SCRATCH" --resources lane-single=1 --no-dashboard --tls-ca-file /campaign/tls/1/ca.pem --tls-cert /campaign/tls/1/certificate.pem --tls-key /campaign/tls/1/key.pem --interface lo --protocol tls
+/opt/bp/bin/python -m distributed.cli.dask_worker tls://10.0.0.1:8786 --name "$BPD_JOB_ID" --nthreads 1 --memory-limit 0 --nanny --death-timeout 60 --local-directory "$BPD_SCRATCH" --resources lane-single=1 --no-dashboard --dashboard-address 127.0.0.1:0 --tls-ca-file /campaign/tls/1/ca.pem --tls-cert /campaign/tls/1/certificate.pem --tls-key /campaign/tls/1/key.pem --interface lo --protocol tls

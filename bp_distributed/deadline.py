@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The end of a batch job's time, and whether a task should still begin before it.
 
-The prologue of the job script writes both variables (``reliability.md``, section 10).  Without them there is no end.
+The prologue of the job script writes it down (``reliability.md``, section 10).  Where nobody did there is no end.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import time
 
 from bp_distributed.job import Job
 
-DEADLINE, MARGIN = "BPD_DEADLINE", "BPD_MARGIN"
-"""By when work must have ended, in seconds of this node's clock; and seconds from then to the end of the walltime."""
+VARIABLE = "BPD_DEADLINE"
+"""By when work must have ended, in seconds of this node's clock."""
 
 PAUSABLE = frozenset({"melt", "quench"})
 """Stages that stop at a checkpoint in time: they may begin wherever there is room for a slice."""
@@ -31,11 +31,12 @@ Hundreds of workers may import Python from one file system at once.
 """
 
 _CLOSING_S = 10.0
+"""What a worker needs at the very end: to end a step, report, and leave."""
 
 
 def end() -> float:
     """Return by when work must have ended, in seconds of this node's clock; infinite without a batch system."""
-    return float(os.environ.get(DEADLINE, "inf"))
+    return float(os.environ.get(VARIABLE, "inf"))
 
 
 def left_s() -> float:
@@ -44,8 +45,8 @@ def left_s() -> float:
 
 
 def patience_s(job: Job) -> float:
-    """Return the seconds after which a job's step is ended: its own walltime, or late in the worker's margin."""
-    margin = float(os.environ.get(MARGIN, "0"))
+    """Return the seconds after which a job's step is ended: its own limit, or late in the margin after the deadline."""
+    margin = 0.0 if job.walltime_s is None else job.deadline_s - job.walltime_s
     return min(job.deadline_s, left_s() + max(0.0, margin - _CLOSING_S))
 
 

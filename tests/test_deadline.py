@@ -22,11 +22,7 @@ TOY = Path(__file__).with_name("toy_step.py")
 
 @pytest.fixture
 def ends_in(monkeypatch):
-    def set_deadline(seconds, margin=0):
-        monkeypatch.setenv("BPD_DEADLINE", str(time.time() + seconds))
-        monkeypatch.setenv("BPD_MARGIN", str(margin))
-
-    return set_deadline
+    return lambda seconds: monkeypatch.setenv("BPD_DEADLINE", str(time.time() + seconds))
 
 
 @pytest.fixture
@@ -84,11 +80,11 @@ def test_without_a_batch_system_there_is_no_end(monkeypatch):
 
 
 def test_a_step_is_ended_within_the_margin(ends_in):
-    ends_in(100, margin=120)
-    assert deadline.patience_s(job()) == pytest.approx(210, abs=1)
+    ends_in(100)
+    lane = replace(job(), deadline_s=3600.0, walltime_s=3480.0)  # a margin of 120 s, of which 10 s are for leaving
+    assert deadline.patience_s(lane) == pytest.approx(210, abs=1)
+    assert deadline.patience_s(replace(lane, walltime_s=3595.0)) == pytest.approx(100, abs=1)
     assert deadline.patience_s(replace(job(), deadline_s=30.0)) == 30.0
-    ends_in(100, margin=5)
-    assert deadline.patience_s(job()) == pytest.approx(100, abs=1)
 
 
 def test_a_declined_task_leaves_no_trace(toy, ends_in):

@@ -2,7 +2,8 @@
 """Stands in for a heavy step where only the machinery around it is tested: writes small, seeded results.
 
 ``toy.json`` in the campaign folder says how a stage misbehaves: {"quench": "abort"} or {"quench-<sid>": ["abort", "ok"]},
-one behaviour per attempt, the last one repeated; "slow 3" takes three seconds.
+one behaviour per attempt, the last one repeated; "slow 3" takes three seconds; "slices 5 2" takes five slices of two
+seconds, with a checkpoint after each, and stops before its deadline as a quench does.
 """
 
 import errno
@@ -18,6 +19,7 @@ from bp_distributed.child import die_with_parent
 from bp_distributed.errors import Reason
 from bp_distributed.physics.__main__ import _fail, _replace_json, _succeed, _verdict
 from bp_distributed.physics.outcome import Outcome, Pause
+from bp_distributed.physics.pace import Pace
 
 
 def arrays(step, request):
@@ -43,12 +45,34 @@ def behaviour(step):
     return wanted if isinstance(wanted, str) else wanted[min(number, len(wanted)) - 1]
 
 
+def slices(request, count, seconds):
+    folders = [Path(), *(Path(name) for name in request["resume_from"])]
+    done = max(
+        (json.loads((folder / "A.json").read_text())["step"] for folder in folders if (folder / "A.json").exists()),
+        default=0,
+    )
+    pace = Pace(request, seconds if done else 0.0)
+    for number in range(done, count):
+        if not pace.fits(1):
+            return Pause(number, count, pace.slices)
+        with pace.slice(1):
+            time.sleep(seconds)
+        _replace_json(Path("A.json"), {"step": number + 1})
+    return None
+
+
 def main(step):
     die_with_parent()
     request = json.loads(Path("request.json").read_text())
     wanted = behaviour(step)
     if wanted.startswith("slow "):
         time.sleep(float(wanted.split()[1]))
+        wanted = "ok"
+    if wanted.startswith("slices "):
+        count, seconds = (float(word) for word in wanted.split()[1:])
+        if pause := slices(request, int(count), seconds):
+            _replace_json(Path("verdict.json"), _verdict(pause) | {"cpu_seconds": 0})
+            return 0
         wanted = "ok"
     match wanted:
         case "abort":

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Batch jobs that end before a task does, on a real Slurm (reliability.md F16, F17); the steps are toys with checkpoints."""
+
+import pytest
+from slurm_campaign import drive, ended, own_jobs, slurm_campaign, sound
+
+from bp_distributed.attempt import attempts_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.xdist_group("slurm")]
+
+USABLE_S, SLICE_S = 15, 2.0
+LANE = {"walltime": "0:01:00", "max_walltime": "0:01:00", "margin": 60 - USABLE_S}  # Slurm counts in minutes
+
+
+def test_f16_a_task_longer_than_a_walltime_goes_on_from_slice_to_slice(slurm_site, tmp_path):
+    """Six samples of three slices, and one of 12: more than any job of this lane can hold."""
+    campaign = slurm_campaign(
+        tmp_path / "campaign", replicas=7, toys={"quench": f"slices 3 {SLICE_S}"}, lanes={"single": LANE}
+    )
+    quenches = [task for task in campaign.store.plan.tasks if task.stage == "quench"]
+    (campaign.root / "toy.json").write_text(
+        f'{{"quench": "slices 3 {SLICE_S}", "quench-{quenches[3].owner}": "slices 12 {SLICE_S}"}}'
+    )
+    ended(drive(campaign))
+    attempts = {task.key: attempts_of(campaign.store.folder(task)) for task in quenches}
+    long = attempts[quenches[3].key]
+    assert len(long) >= 2
+    assert all(attempt.paused for attempt in long[:-1])
+    assert long[-1].paused is None
+    done = [attempt.paused["done"] for attempt in long[:-1]]
+    assert done == sorted(done)
+    assert sum(attempt.paused["slices"] for attempt in long[:-1]) == done[-1], "no slice was run twice"
+    assert not [attempt.failure for group in attempts.values() for attempt in group if attempt.failure]
+    for group in attempts.values():
+        for attempt in group:
+            if pause := attempt.paused:
+                assert pause["ended"] < attempt.claim["deadline"]
+    jobs = own_jobs(slurm_site, campaign).values()
+    assert {job["JobState"] for job in jobs} <= {"COMPLETED", "CANCELLED"}, "none ran into its walltime"
+    sound(slurm_site, campaign)

@@ -49,6 +49,7 @@ HERE = Path()
 
 def main() -> None:
     """Run the command line; a wrong input is one line on stderr, never a traceback."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # workers import nothing from the folder that they are started in
     try:
         app()
     except CampaignError as error:

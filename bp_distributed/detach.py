@@ -33,8 +33,7 @@ DRAIN_FILE = "DRAIN"
 LOG_FILE = "lock/driver.log"
 _START_FILE = "lock/start.json"
 FINISHED = 0
-_BPD = (sys.executable, "-P", "-m", "bp_distributed.cli")
-"""Without the working directory on the module path: it is the campaign folder, where anything may lie."""
+_BPD = (sys.executable, "-m", "bp_distributed.cli")
 _POLL_S, _WATCH_S = 0.1, 0.5
 _LOOK_AT_LEAST_S, _LOOK_SHARE = 2.0, 0.05
 
@@ -87,7 +86,7 @@ def start_detached(root: Path, arguments: Sequence[str] = (), *, steal: bool = F
     try:
         begin = os.fstat(descriptor).st_size
         process = subprocess.Popen(
-            command, cwd=root, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, start_new_session=True
+            command, cwd="/", stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, start_new_session=True
         )
     finally:
         os.close(descriptor)
@@ -134,14 +133,11 @@ def start_as_job(root: Path, profile: Profile, lane: str) -> str:
     ConfigError
         If the profile has no such lane, or the batch system refuses the job.
     """
-    from bp_distributed.driver_job import submit_driver, waiting_job  # noqa: PLC0415 - pulls dask-jobqueue in
+    from bp_distributed.driver_job import submit_driver  # noqa: PLC0415 - pulls dask-jobqueue in
 
-    store = Store(root)
     if record := live_owner(root):
         raise LockedError(f"{root}: {record['user']} drives this campaign from {record['host']} (pid {record['pid']})")
-    if job := waiting_job(store, profile):
-        raise LockedError(f"{root}: its driver is batch job {job.id}, which is {job.state.value}")
-    submitted = submit_driver(store, profile, lane, _BPD)
+    submitted = submit_driver(Store(root), profile, lane, _BPD)
     durable.replace_json(root / _START_FILE, {"lane": lane})
     return submitted
 

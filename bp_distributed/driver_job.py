@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from bp_distributed import durable
 from bp_distributed.batch import BatchJob, JobState, batch_system
-from bp_distributed.errors import ConfigError
+from bp_distributed.cli import UNFINISHED, WITH_QUARANTINE
+from bp_distributed.errors import ConfigError, LockedError
 from bp_distributed.job_script import job_script
 from bp_distributed.profile import Profile
 from bp_distributed.store import Store
@@ -53,7 +54,7 @@ def driver_script(store: Store, profile: Profile, lane: str, command: Sequence[s
             f"profile {profile.name}", f"lanes.{lane}.container", "a driver cannot submit jobs from there"
         )
     text = job_script(
-        profile.lanes[lane], tag=lane, name=job_name(store), scheduler="tls://localhost:1", root=store.root,
+        profile.lanes[lane], tag=lane, name=job_name(store), scheduler="tls://localhost:1",
         tls=store.root / "tls", logs=store.root / "jobs",
     )  # fmt: skip
     lines = text.rstrip().splitlines()
@@ -64,7 +65,9 @@ def driver_script(store: Store, profile: Profile, lane: str, command: Sequence[s
         *lines[:-1],
         'left=$(( BPD_DEADLINE - $(date +%s) ))',
         f'timeout --foreground --signal=TERM "$left" {bpd} run {root} --quiet',
-        f"if [ $? -eq {_TIMED_OUT} ]; then {bpd} step {root}; fi",
+        "code=$?",
+        f"if [ $code -eq {_TIMED_OUT} ]; then {bpd} step {root}; code=$?; fi",
+        f"case $code in {UNFINISHED}|{WITH_QUARANTINE}) exit 0;; *) exit $code;; esac",
         "",
     ])  # fmt: skip
 
@@ -76,8 +79,12 @@ def submit_driver(store: Store, profile: Profile, lane: str, command: Sequence[s
     ------
     ConfigError
         If the batch system refuses it.
+    LockedError
+        If there is one in the queue.
     """
     script = driver_script(store, profile, lane, command)
+    if job := waiting_job(store, profile):
+        raise LockedError(f"{store.root}: its driver is batch job {job.id}, which is {job.state.value}")
     return batch_system(profile.system).submit(script, durable.make_private_dir(store.root / "jobs"), lane)
 
 

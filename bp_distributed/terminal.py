@@ -337,12 +337,11 @@ def _stage_table(status: Status, *, wide: bool) -> Table:
         table.add_column(head, justify="right", no_wrap=True)
     for row in status.rows:
         if row.tasks:
-            bar = [ProgressBar(total=row.tasks, completed=row.ended, width=12), str(row.tasks)] if bars else []
-            table.add_row(row.stage, *bar, *_stage_cells(row, columns))
+            table.add_row(row.stage, *_stage_cells(row, columns, bars=bars))
     counts = {state.value: sum(row.counts[state] for row in status.rows) for state in State}
     total = StageRow("all", status.tasks, counts, status.core_hours_used, status.core_hours_remaining)
     table.add_section()
-    table.add_row("all", *(["", str(status.tasks)] if bars else []), *_stage_cells(total, columns), style="bold")
+    table.add_row("all", *_stage_cells(total, columns, bars=bars), style="bold")
     return table
 
 
@@ -384,10 +383,13 @@ _SHORT = {
 """Heads of columns on a narrow terminal."""
 
 
-def _stage_cells(row: StageRow, columns: Sequence[State]) -> list[RenderableType]:
-    counts = [Text(str(row.counts[state] or "·"), _COLOURS.get(state, "") if row.counts[state] else "dim")
+def _stage_cells(row: StageRow, columns: Sequence[State], *, bars: bool) -> list[RenderableType]:
+    bar: list[RenderableType] = (
+        [ProgressBar(total=row.tasks, completed=row.ended, width=12), str(row.tasks)] if bars else []
+    )
+    counts: list[RenderableType] = [Text(str(row.counts[state] or "·"), _COLOURS.get(state, "") if row.counts[state] else "dim")
               for state in columns]  # fmt: skip
-    return [*counts, hours(row.core_hours_used), hours(row.core_hours_remaining)]
+    return [*bar, *counts, hours(row.core_hours_used), hours(row.core_hours_remaining)]
 
 
 def print_status(campaign: Campaign, *, watch: bool) -> None:

@@ -7,10 +7,10 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
-from conftest import TOY
 from small_campaign import write_campaign
 
 from bp_distributed import detach
@@ -25,13 +25,7 @@ BPD = [sys.executable, "-m", "bp_distributed.cli"]
 @pytest.fixture
 def slow(tmp_path, monkeypatch):
     """A planned campaign whose steps are toys in every process, and whose quenches last until they are stopped."""
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(
-        "import sys\nimport bp_distributed.tasks as tasks\n"
-        f"tasks.step_command = lambda step: [sys.executable, {str(TOY)!r}, step]\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).with_name("toy_site")))
     campaign = write_campaign(tmp_path / "a campaign")
     campaign.start()
     (campaign.root / "toy.json").write_text('{"quench": "sleep"}')
@@ -150,6 +144,19 @@ def test_step_says_what_is_set_aside(slow):
     assert "2 tasks are set aside" in sentence
 
 
+def test_drain_lets_what_runs_end_and_starts_nothing_new(slow):
+    (slow.root / "toy.json").write_text('{"quench": "slow 3"}')
+    start(slow)
+    until(lambda: any(run.name.startswith("quench") for run in slow.status().running), "no quench began")
+    assert detach.drain(slow.root, PATIENCE_S)
+    quenches, *later = (row.counts for row in slow.status().rows if row.stage != "melt")
+    assert quenches["done"] >= 1
+    assert quenches["done"] < 4
+    assert sum(counts["done"] for counts in later) == 0
+    assert sum(counts["failed"] for counts in (quenches, *later)) == 0
+    assert not (slow.root / "DRAIN").exists()
+
+
 def test_there_is_nothing_to_stop_without_a_driver(slow):
     for ask in (detach.stop, detach.drain):
         with pytest.raises(ConfigError, match="no driver is at work"):
@@ -158,9 +165,14 @@ def test_there_is_nothing_to_stop_without_a_driver(slow):
     assert not (slow.root / "DRAIN").exists()
 
 
-def test_the_module_path_is_not_the_campaign_folder(slow):
-    """A file in the campaign folder that is named like a module must not be run."""
+@pytest.mark.parametrize("detached", [True, False])
+def test_nothing_is_imported_from_the_campaign_folder(slow, detached):
+    """A file there that is named like a module must not be run, even by one who stands in the folder."""
     (slow.root / "json.py").write_text(f"open({str(slow.root / 'CANARY')!r}, 'w')")
-    start(slow)
-    detach.stop(slow.root, PATIENCE_S)
+    bpd = str(Path(sys.executable).with_name("bpd"))
+    words = ["--detach"] if detached else ["--quiet"]
+    driver = subprocess.Popen([bpd, "run", ".", "--workers", "1", *words], cwd=slow.root, stdout=subprocess.DEVNULL)
+    until(lambda: live_owner(slow.root) and slow.status().running, "no step began")
+    assert detach.stop(slow.root, PATIENCE_S)
+    driver.wait(PATIENCE_S)
     assert not (slow.root / "CANARY").exists()

@@ -128,7 +128,7 @@ def script(
     folder: In = HERE,
     profile: Site = None,
 ) -> None:
-    """Print the job script of a lane as it would be submitted."""
+    """Print the job script of a lane as it would be submitted; --profile puts that profile in force."""
     campaign = _campaign(folder)
     if profile is not None:
         campaign.use_profile(profile)

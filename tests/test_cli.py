@@ -183,8 +183,9 @@ def test_s17_everything_is_private_under_umask_0(campaign):
 
 
 def test_every_command_explains_itself():
-    commands = ("init", "plan", "amend", "doctor", "run", "cancel", "retry", "status", "show", "logs", "fsck", "selftest",
-                "gather", "train", "report", "demo")  # fmt: skip
+    commands = ("init", "plan", "amend", "script", "doctor", "run", "attach", "stop", "drain", "step", "cancel", "dashboard",
+                "status", "efficiency", "show", "logs", "retry", "fsck", "selftest", "gather", "train", "report",
+                "demo")  # fmt: skip
     top = bpd("--help").stdout
     for command in commands:
         assert command in top
@@ -227,9 +228,57 @@ def test_commands_on_a_folder_without_a_campaign(tmp_path):
     refused(bpd("status", tmp_path), "not a campaign yet")
 
 
-def test_cancel_without_a_driver_says_so(campaign):
+def test_without_a_driver_there_is_nothing_to_stop_or_to_open(campaign):
     campaign.start()
     refused(bpd("cancel", "-C", campaign.root), "no driver is at work")
+    for command in ("stop", "drain", "dashboard"):
+        refused(bpd(command, campaign.root), "no driver is at work")
+
+
+def test_options_that_contradict_each_other_are_refused(campaign):
+    campaign.start()
+    refused(bpd("run", campaign.root, "--as-job", "quench"), "--as-job", "--detach")
+    refused(bpd("run", campaign.root, "--profile", "nowhere"), "nowhere", "expected one of", "laptop", "slurm")
+    refused(bpd("run", campaign.root, "--profile", "slurm", "--workers", "2"), "workers", "lanes")
+    refused(bpd("retry", "glass", "--failed", "-C", campaign.root), "--failed")
+    refused(bpd("retry", "--failed", "--walltime", "90", "-C", campaign.root), "walltime", "'90'")
+    refused(bpd("retry", "--failed", "--memory", "-1", "-C", campaign.root), "memory", "-1")
+
+
+def test_the_job_script_can_be_read_before_anything_is_submitted(campaign):
+    refused(bpd("script", "-C", campaign.root), "no site profile is in force")
+    script = bpd("script", "quench", "-C", campaign.root, "--profile", "slurm")
+    assert script.returncode == 0, script
+    assert script.stdout.startswith("#!/bin/bash\n")
+    assert "#SBATCH" in script.stdout
+    assert "lane-quench=1" in script.stdout
+    refused(bpd("script", "nowhere", "-C", campaign.root), "lane", "got 'nowhere', expected one of quench, mpi")
+
+
+def test_status_and_attach_of_a_campaign_that_has_ended(campaign):
+    campaign.run(workers=0)
+    for command in ("status", "attach"):
+        answer = bpd(command, campaign.root)
+        assert answer.returncode == 0
+        assert "14 of 14 tasks ended" in answer.stdout
+    assert bpd("step", campaign.root).stdout == "all 14 tasks have ended\n"
+
+
+def test_attach_without_a_driver_ends_at_once_unfinished(campaign):
+    campaign.start()
+    answer = bpd("attach", campaign.root)
+    assert answer.returncode == 10
+    assert "no driver at work" in answer.stdout
+
+
+def test_retry_asks_for_more(campaign):
+    """The options of 'bpd retry' arrive at the task: twice the walltime, by hand."""
+    (campaign.root / "toy.json").write_text('{"quench": "science"}')
+    campaign.run(workers=0)
+    assert "4 tasks released" in bpd("retry", "--failed", "--cause", "atoms_lost", "--walltime", "48:00:00", "--memory", "3",
+                                    "-C", campaign.root).stdout  # fmt: skip
+    quench = next(task for task in campaign.store.plan.tasks if task.stage == "quench")
+    assert campaign.store.state(quench).asked == {"memory": 3.0, "walltime": 172800.0}
 
 
 def test_the_notebook_view_is_html_and_never_raises(campaign, tmp_path):

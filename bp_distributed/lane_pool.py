@@ -35,10 +35,10 @@ from bp_distributed.store import Store
 from bp_distributed.tasks import run_job
 from bp_distributed.tls import drop_keys, make_keys, security
 
-DASHBOARD_FILE = "lock/dashboard.json"
 SURVEY_S = 2.0
-IDLE_S = 300.0
-"""Workers of a job that had nothing to do for this long are retired, if its lane's work fits elsewhere."""
+IDLE_S, BLOCKING_S = 300.0, 10.0
+"""Workers of a job that had nothing to do for this long are retired, if the work of their lane fits elsewhere; the
+second figure holds while jobs of another lane wait in the queue, perhaps for these very cores."""
 STRIKES = 2
 """Different samples that must fail on a node before it is left out."""
 
@@ -208,7 +208,8 @@ class LanePool(DaskPool):
         for job, since in self._idle_since.items():
             lane = lane_of[job]
             own = self._profile.lanes[self._shapes[lane].lane].workers if lane in self._shapes else len(addresses[job])
-            if now - since > IDLE_S and demand.get(lane, 0) <= slots[lane] - own:
+            waiting = any(r.state == PENDING and r.lane != lane for r in list(self._records.values()))
+            if now - since > (BLOCKING_S if waiting else IDLE_S) and demand.get(lane, 0) <= slots[lane] - own:
                 self.client.retire_workers(addresses[job], close_workers=True)
                 slots[lane] -= own
 
@@ -310,7 +311,8 @@ def lane_pool(
     function : callable
         What a worker does with a job.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client", "distributed.utils"):  # what it has to say we say in a sentence
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     batch, prefix = batch_system(profile.system), job_prefix(store)
     for lane in profile.lanes.values():  # what no job script can hold is refused before anything is submitted
         job_script(
@@ -326,12 +328,10 @@ def lane_pool(
             scheduler_process(store.root, tls, host_of(profile.scheduler.interface)) as scheduler,
             _client(scheduler.address, tls) as client,
         ):
-            durable.replace_json(store.root / DASHBOARD_FILE, {"host": "127.0.0.1", "port": scheduler.dashboard_port})
             pool = LanePool(client, profile, scheduler, store.root, prefix, epoch, tls, batch, function)
             try:
                 yield pool
             finally:
                 pool.close()
     finally:
-        (store.root / DASHBOARD_FILE).unlink(missing_ok=True)
-        drop_keys(store.root)
+        drop_keys(store.root, epoch)

@@ -26,7 +26,6 @@ from bp_distributed.child import PARENT, die_with_parent
 from bp_distributed.errors import ConfigError, SchedulerDiedError
 
 STARTING_S = 60.0
-FILE = "lock/scheduler.json"
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,8 @@ def scheduler_process(root: Path, tls: Path, host: str, *, dashboard: bool = Tru
     SchedulerDiedError
         If it does not come up.
     """
-    answer, log = root / FILE, durable.make_private_dir(root / "lock") / "scheduler.log"
+    lock = durable.make_private_dir(root / "lock")
+    answer, log = lock / f"scheduler-{os.getpid()}.json", lock / "scheduler.log"
     answer.unlink(missing_ok=True)
     command = [sys.executable, "-m", "bp_distributed.scheduler", str(tls), host, str(answer), str(int(dashboard))]
     with open(log, "ab", opener=_private) as out:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def make_keys(root: Path, epoch: int) -> Path:
     Path
         Folder of the three files.
     """
-    drop_keys(root)
+    for earlier in (root / FOLDER).glob("*"):
+        shutil.rmtree(earlier, ignore_errors=True)
     folder = durable.make_private_dir(durable.make_private_dir(root / FOLDER) / str(epoch))
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = _certificate("authority", authority_key.public_key(), "authority", authority_key, authority_key)
@@ -61,9 +63,11 @@ def make_keys(root: Path, epoch: int) -> Path:
     return folder
 
 
-def drop_keys(root: Path) -> None:
-    """Remove all keys of a campaign."""
-    shutil.rmtree(root / FOLDER, ignore_errors=True)
+def drop_keys(root: Path, epoch: int) -> None:
+    """Remove the keys of a driving session; a driver that took over has its own."""
+    shutil.rmtree(root / FOLDER / str(epoch), ignore_errors=True)
+    with suppress(OSError):
+        (root / FOLDER).rmdir()
 
 
 def security(folder: Path) -> Security:

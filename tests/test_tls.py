@@ -17,7 +17,7 @@ from distributed.security import Security
 
 from bp_distributed import tls as tls_module
 from bp_distributed.errors import ConfigError, SchedulerDiedError, StoreError
-from bp_distributed.scheduler import FILE, host_of, scheduler_process
+from bp_distributed.scheduler import host_of, scheduler_process
 from bp_distributed.tls import KEY_FILE, drop_keys, make_keys, security, time_left
 
 
@@ -101,8 +101,10 @@ def test_keys_are_private_whatever_the_umask_and_go_with_the_session(tmp_path):
     assert stat.S_IMODE(second.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in second.iterdir()} == {0o600}
     assert not any(b"PRIVATE" in path.read_bytes() for path in second.iterdir() if path.name != KEY_FILE)
-    drop_keys(tmp_path)
-    assert not second.exists()
+    drop_keys(tmp_path, 1)
+    assert second.exists(), "a superseded driver leaves the keys of its successor"
+    drop_keys(tmp_path, 2)
+    assert not (tmp_path / "tls").exists()
 
 
 def test_a_key_that_others_may_read_is_refused(tmp_path):
@@ -155,7 +157,7 @@ def test_the_scheduler_dies_with_its_driver(tmp_path):
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert (tmp_path / FILE).exists(), "it was not given time to tidy up"
+    assert list((tmp_path / "lock").glob("scheduler-*.json")), "it was not given time to tidy up"
 
 
 def test_an_unknown_interface_is_named(tmp_path):

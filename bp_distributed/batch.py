@@ -140,15 +140,17 @@ class BatchSystem(ABC):
             raise ValueError(f"{strange[0]!r} is not a job id")
         for some in _batches(ids):
             done = self._ask([*self.cancel_command, *some])
-            if lines := [line for line in done.stderr.splitlines() if not _GONE.search(line)]:
-                raise InfrastructureError("batch_system", f"{self.cancel_command[0]} failed: {lines[0][:300]}")
+            if _refused(done):
+                raise InfrastructureError("batch_system", f"{self.cancel_command[0]} failed: {_said(done)}")
 
-    def _ask(self, command: Sequence[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def _ask(
+        self, command: Sequence[str], folder: Path | None = None, tries: int = TRIES
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command until it gives an answer that is not about a busy server; the answer may be a refusal."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(self.dropped)}
         environment |= {"LC_ALL": "C", **self._kept(os.environ)}
         said = ""
-        for attempt in range(TRIES):
+        for attempt in range(tries):
             if attempt:
                 time.sleep(self._delay_s * 2 ** (attempt - 1) * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
             try:
@@ -165,7 +167,7 @@ class BatchSystem(ABC):
             if done.returncode == 0 or not _TRANSIENT.search(done.stderr):
                 return done
             said = _said(done)
-        raise InfrastructureError("batch_system", f"{command[0]} failed {TRIES} times: {said}")
+        raise InfrastructureError("batch_system", f"{command[0]} failed {tries} times: {said}")
 
     def _answer(self, command: Sequence[str]) -> str:
         """Return what a command printed, which must succeed."""
@@ -220,17 +222,28 @@ class Slurm(BatchSystem):
         """Return jobs that the controller remembers, and older ones from the accounts of seven days."""
         user = str(os.getuid())
         queue = self._answer(["squeue", "--noheader", "--all", f"--user={user}", "--states=all", "-o", "%i|%T|%N|%j"])
-        rows = queue.splitlines()
-        if self._accounting:
-            command = ["sacct", "--noheader", "--parsable2", "--allocations", f"--user={user}", "--starttime=now-7days",
-                       "--format=JobIDRaw,State,NodeList,JobName"]  # fmt: skip
-            past = self._ask(command)
-            self._accounting = "disabled" not in past.stderr
-            rows = past.stdout.splitlines() + rows  # the controller knows better, and comes last
-        found = (self._job(*row.split("|", 3)) for row in rows if row.count("|") >= 3)  # noqa: PLR2004 - four columns
-        return list({job.id: job for job in found if job.name.startswith(prefix)}.values())
+        found = [self._job(row) for row in queue.splitlines()]
+        known = {job.id for job in found}
+        found += [
+            job for job in map(self._job, self._past(user)) if job.state is JobState.ENDED and job.id not in known
+        ]
+        return [job for job in found if job.name.startswith(prefix)]
 
-    def _job(self, number: str, state: str, nodes: str, name: str) -> BatchJob:
+    def _past(self, user: str) -> list[str]:
+        """Return the rows of the accounts, if any are kept and their server is up: nice to have, no more."""
+        if not self._accounting:
+            return []
+        command = ["sacct", "--noheader", "--parsable2", "--allocations", f"--user={user}", "--starttime=now-7days",
+                   "--format=JobIDRaw,State,NodeList,JobName"]  # fmt: skip
+        try:
+            past = self._ask(command, tries=1)
+        except (InfrastructureError, ConfigError):
+            return []
+        self._accounting = "disabled" not in past.stderr
+        return past.stdout.splitlines()
+
+    def _job(self, row: str) -> BatchJob:
+        number, state, nodes, name = row.split("|", 3)  # a name may hold anything, so it comes last
         word = state.split(maxsplit=1)[0].rstrip("+") if state else ""  # sacct says: CANCELLED by 1000
         if word in self._ENDED:
             return BatchJob(number, name, JobState.ENDED, self._ENDED[word], expand_nodes(nodes))
@@ -301,10 +314,13 @@ class Pbs(BatchSystem):
                 done = self._ask(["qstat", *self._history, "-f", "-F", "json", *some])
                 try:
                     facts |= json.loads(done.stdout).get("Jobs", {})
-                    continue
+                    if not _refused(done):
+                        continue
                 except ValueError:  # an old qstat has no -F; a new one may print what is not JSON (an odd comment)
                     self._json = "-F" not in done.stderr and "usage" not in done.stderr
             done = self._ask(["qstat", *self._history, "-f", *some])
+            if _refused(done):  # silence would be taken for the end of these jobs
+                raise InfrastructureError("batch_system", f"qstat failed: {_said(done)}")
             facts |= _full_status(done.stdout)
         return facts
 
@@ -376,6 +392,11 @@ def _walltime_used_up(facts: Mapping[str, Any]) -> bool:
 
 def _batches(ids: Sequence[str]) -> list[Sequence[str]]:
     return [ids[start : start + _MANY] for start in range(0, len(ids), _MANY)]
+
+
+def _refused(done: subprocess.CompletedProcess[str]) -> bool:
+    """Tell whether a command complained of more than jobs that have ended meanwhile."""
+    return done.returncode != 0 and any(line and not _GONE.search(line) for line in done.stderr.splitlines())
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:

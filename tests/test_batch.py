@@ -150,20 +150,28 @@ def test_slurm_refuses_in_one_sentence_that_names_the_lane(slurm_site, folder, d
 
 
 @pytest.fixture
-def sick_sbatch(tmp_path, monkeypatch):
-    """Put an ``sbatch`` on the path that fails ``times`` times with ``message`` before it gives an id."""
+def tool(tmp_path, monkeypatch):
+    """Return a function that puts a shell script of a name first on the path; each call adds a line to ``<name>.calls``."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+
+    def make(name, code):
+        calls = tmp_path / f"{name}.calls"
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\necho x >> {calls}\n{code}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+        return calls
+
+    return make
+
+
+@pytest.fixture
+def sick_sbatch(tool):
+    """Return a function for an ``sbatch`` that fails ``times`` times with ``message`` before it gives an id."""
 
     def make(times, message):
-        tries = tmp_path / "tries"
-        tool = tmp_path / "bin" / "sbatch"
-        tool.parent.mkdir()
-        tool.write_text(
-            f'#!/bin/sh\necho x >> {tries}\n[ $(wc -l < {tries}) -gt {times} ] && echo "7;here" && exit 0\n'
-            f'echo "{message}" >&2\nexit 1\n'
-        )
-        tool.chmod(0o755)
-        monkeypatch.setenv("PATH", str(tool.parent), prepend=":")
-        return tries
+        calls = "${0%/bin/*}/sbatch.calls"
+        answer = f'[ $(wc -l < {calls}) -gt {times} ] && echo "7;here" && exit 0'
+        return tool("sbatch", f'{answer}\necho "{message}" >&2\nexit 1')
 
     return make
 
@@ -200,6 +208,45 @@ def test_waiting_doubles(sick_sbatch, folder, monkeypatch):
     waited = [seconds for seconds in waited if seconds > 0.5]  # subprocess waits for its children in small sleeps
     assert len(waited) == 3
     assert all(1.3 < later / earlier < 3.1 for earlier, later in itertools.pairwise(waited))
+
+
+ACCOUNTS = """\
+1|COMPLETED|n1|bpd-a|b
+2|OUT_OF_MEMORY|n1|bpd-big
+3|CANCELLED by 0|n[1-2]|bpd-wide
+4|RUNNING|n1|bpd-run
+5|RUNNING|n3|bpd-forgotten
+6|CANCELLED by 0|None assigned|bpd-held
+"""
+"""As sacct of Slurm 22.05 with slurmdbd printed it for jobs that the controller had forgotten."""
+
+
+def test_jobs_that_the_controller_forgot_are_in_the_accounts(tool):
+    tool("squeue", "echo '4|RUNNING|n1|bpd-run'")
+    calls = tool("sacct", f"echo \"$@\" > $0.arguments\ncat <<'X'\n{ACCOUNTS}X")
+    assert [(job.id, job.cause, job.nodes) for job in Slurm(DELAY_S).jobs("bpd-")] == [
+        ("4", "", ("n1",)),
+        ("1", "completed", ("n1",)),
+        ("2", "out_of_memory", ("n1",)),
+        ("3", "cancelled", ("n1", "n2")),
+        ("6", "cancelled", ()),
+    ]
+    assert "--starttime=now-7days" in (calls.parent / "bin" / "sacct.arguments").read_text()
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ("Slurm accounting storage is disabled", 1),
+        ("sacct: error: Unable to connect to database: Connection refused", 2),
+    ],
+)
+def test_accounts_are_nice_to_have(tool, said, asked):
+    tool("squeue", "echo '4|RUNNING|n1|bpd-run'")
+    calls = tool("sacct", f"echo '{said}' >&2; exit 1")
+    system = Slurm(DELAY_S)
+    assert [job.id for job in system.jobs("bpd-") + system.jobs("bpd-")] == ["4", "4"]
+    assert len(calls.read_text().split()) == asked
 
 
 def test_a_machine_without_the_commands_says_so(folder, monkeypatch):
@@ -290,6 +337,15 @@ def test_output_that_is_not_json_is_read_as_text(pbs_site, folder):
     system = Pbs(DELAY_S)
     number = qsub(system, folder, "bpd-x", "sleep 60")
     pbs_site.trouble("qstat", "0 ")  # OpenPBS has printed broken JSON for odd characters: here, nothing at all
+    assert [job.id for job in system.jobs("bpd-")] == [number]
+
+
+def test_a_silent_qstat_is_not_the_end_of_all_jobs(pbs_site, folder):
+    system = Pbs(DELAY_S)
+    number = qsub(system, folder, "bpd-x", "sleep 60")
+    pbs_site.trouble("qstat", *2 * ["1 qstat: End of File"])
+    with pytest.raises(InfrastructureError, match="qstat failed: End of File"):
+        system.jobs("bpd-")
     assert [job.id for job in system.jobs("bpd-")] == [number]
 
 

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Batch jobs that end before a task does, on a real Slurm (reliability.md F16, F17); the steps are toys with checkpoints."""
 
+from collections import Counter
+
 import pytest
 from slurm_campaign import drive, ended, own_jobs, slurm_campaign, sound
 
 from bp_distributed.attempt import attempts_of
+from bp_distributed.store import Journal
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.xdist_group("slurm")]
 
@@ -35,6 +38,9 @@ def test_f16_a_task_longer_than_a_walltime_goes_on_from_slice_to_slice(slurm_sit
         for attempt in group:
             if pause := attempt.paused:
                 assert pause["ended"] < attempt.claim["deadline"]
+    told = Counter(line["status"] for line in Journal.read(campaign.root) if line["event"] == "end_of_attempt")
+    assert told["paused"] == sum(attempt.paused is not None for group in attempts.values() for attempt in group)
+    assert told["lost"] == 0, "a worker left before its report was fetched"
     jobs = own_jobs(slurm_site, campaign).values()
     assert {job["JobState"] for job in jobs} <= {"COMPLETED", "CANCELLED"}, "none ran into its walltime"
     sound(slurm_site, campaign)

@@ -7,6 +7,8 @@ import pytest
 from slurm_campaign import drive, ended, own_jobs, slurm_campaign, sound
 
 from bp_distributed.attempt import attempts_of
+from bp_distributed.errors import ConfigError
+from bp_distributed.profile import read_profile, shipped_profiles
 from bp_distributed.store import Journal
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.xdist_group("slurm")]
@@ -44,3 +46,17 @@ def test_f16_a_task_longer_than_a_walltime_goes_on_from_slice_to_slice(slurm_sit
     jobs = own_jobs(slurm_site, campaign).values()
     assert {job["JobState"] for job in jobs} <= {"COMPLETED", "CANCELLED"}, "none ran into its walltime"
     sound(slurm_site, campaign)
+
+
+def test_f17_a_signal_before_the_end_would_end_a_job_early(slurm_site, tmp_path):
+    """A known trap: bash dies of it, so profiles refuse the directive, and our jobs end by their own clock (F16)."""
+    script = f"#!/bin/bash\nsleep 300\necho the end > {tmp_path}/end\n"
+    job = slurm_site.submit(script, "--time=1", "--signal=B:USR1@60", "-o", "/dev/null")
+    assert slurm_site.wait_for(job, "FAILED", "TIMEOUT", "COMPLETED")["ExitCode"] == "0:10"  # SIGUSR1
+    assert not (tmp_path / "end").exists()
+    text = (
+        shipped_profiles()["ci-slurm"].read_text().replace("nodes: 2", "nodes: 2\n    directives: [--signal=B:USR1@60]")
+    )
+    (tmp_path / "site.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"directives.*--signal is fixed by bp_distributed"):
+        read_profile(tmp_path / "site.yaml")

@@ -299,8 +299,8 @@ class Pbs(BatchSystem):
         user = pwd.getpwuid(os.getuid()).pw_name
         chosen = self._ask(["qselect", *self._history, "-u", user])
         if chosen.returncode and self._history:  # a server may keep none, or be too old for the option
-            self._history = []
             chosen = self._ask(["qselect", "-u", user])
+            self._history = ["-x"] if chosen.returncode else []
         if chosen.returncode:
             raise InfrastructureError("batch_system", f"qselect failed: {_said(chosen)}")
         found = [_pbs_job(number, facts) for number, facts in self._facts(chosen.stdout.split()).items()]

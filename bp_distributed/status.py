@@ -16,6 +16,8 @@ from bp_distributed.lock import live_owner
 from bp_distributed.store import HAS_RESULT, TERMINAL, State, Store, TaskState
 
 HOUR_S = 3600.0
+SET_ASIDE = "set aside"
+"""Stands where a cause would: a person did it."""
 
 
 @dataclass
@@ -209,7 +211,7 @@ def _causes(states: Mapping[str, TaskState]) -> Counter[str]:
     causes: Counter[str] = Counter()
     for state in states.values():
         if state.state in {State.FAILED, State.QUARANTINED}:
-            causes[str(state.failures[-1]["cause"]) if state.failures else "set aside"] += 1
+            causes[str(state.failures[-1]["cause"]) if state.failures else SET_ASIDE] += 1
     return causes
 
 
@@ -241,7 +243,7 @@ def failure_rows(store: Store, states: Mapping[str, TaskState] | None = None) ->
             last = state.failures[-1] if state.failures else {}
             message = str(last.get("message") or (state.manifest or {}).get("reason", ""))
             rows.append(
-                _row(store, task, state, str(last.get("class", "")), str(last.get("cause", "set aside")), message)
+                _row(store, task, state, str(last.get("class", "")), str(last.get("cause", SET_ASIDE)), message)
             )
     return rows
 
@@ -255,6 +257,7 @@ class FailureGroup:
     stages: tuple[str, ...]
     message: str
     """Of the first of them."""
+    samples: tuple[str, ...]
     resubmit: bool
     """False for rejected samples: they are results, and would come out the same again."""
 
@@ -264,11 +267,15 @@ def failure_groups(rows: Sequence[FailureRow]) -> list[FailureGroup]:
     by_cause: dict[tuple[bool, str], list[FailureRow]] = {}
     for row in rows:
         by_cause.setdefault((row.state != State.REJECTED, row.reason), []).append(row)
-    groups = [
-        FailureGroup(cause, len(alike), tuple(dict.fromkeys(row.stage for row in alike)), alike[0].message, resubmit)
-        for (resubmit, cause), alike in by_cause.items()
-    ]
+    groups = [_group(cause, alike, resubmit) for (resubmit, cause), alike in by_cause.items()]
     return sorted(groups, key=lambda group: (not group.resubmit, -group.count, group.cause))
+
+
+def _group(cause: str, rows: Sequence[FailureRow], resubmit: bool) -> FailureGroup:
+    stages, samples = (
+        tuple(dict.fromkeys(names)) for names in zip(*((row.stage, row.sample) for row in rows), strict=True)
+    )
+    return FailureGroup(cause, len(rows), stages, rows[0].message, samples, resubmit)
 
 
 def _row(store: Store, task: Any, state: TaskState, kind: str, reason: str, message: str) -> FailureRow:

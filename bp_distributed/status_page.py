@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bp_distributed import durable
-from bp_distributed.status import FailureGroup, StageRow, Status
+from bp_distributed.status import SET_ASIDE, FailureGroup, StageRow, Status
 from bp_distributed.store import State
 
 if TYPE_CHECKING:
@@ -96,7 +96,26 @@ def _segments(row: StageRow) -> list[tuple[str, int, float]]:
 def resubmit_command(root: str, group: FailureGroup) -> str:
     """Return the command line that tries the failures of one cause again."""
     folder = shlex.quote(root)
-    return f"bpd retry --failed --cause {shlex.quote(group.cause)} -C {folder} && bpd run {folder}"
+    which = shlex.join(group.samples) if group.cause == SET_ASIDE else f"--failed --cause {shlex.quote(group.cause)}"
+    return f"bpd retry {which} -C {folder} && bpd run {folder}"
+
+
+class NotebookView:
+    """Shows a status in a notebook's cell and keeps it up to date there: ``campaign.attach(NotebookView())``."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def __call__(self, status: Status) -> None:
+        """Show a status in the place of the one before."""
+        from IPython.display import DisplayHandle  # noqa: PLC0415 - it is there where there is a notebook
+
+        content = {"text/html": status_html(status), "text/plain": f"{status.ended} of {status.tasks} tasks ended"}
+        if self._handle is None:
+            self._handle = DisplayHandle()  # type: ignore[no-untyped-call]
+            self._handle.display(content, raw=True)
+        else:
+            self._handle.update(content, raw=True)
 
 
 def duration(seconds: float | None) -> str:

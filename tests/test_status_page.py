@@ -140,6 +140,17 @@ def test_the_command_of_the_page_works(failed, monkeypatch):
     assert "1 tasks released" in answer.stdout, answer
 
 
+def test_what_a_person_set_aside_is_released_by_name(campaign):
+    sample = campaign.start().plan.samples[0].label
+    campaign.cancel([sample])
+    (group,) = failure_groups(campaign.failures())
+    assert (group.cause, group.message) == ("set aside", "cancelled by user")
+    command = resubmit_command(str(campaign.root), group).split(" && ")[0].split()
+    from test_cli import bpd
+
+    assert "3 tasks released" in bpd(*command[1:]).stdout
+
+
 def test_a_folder_with_spaces_and_quotes_is_quoted_in_the_command(failed):
     group = failure_groups(failed.failures())[0]
     assert "-C '/a b/it'\"'\"'s' && bpd run '/a b/it'\"'\"'s'" in resubmit_command("/a b/it's", group)

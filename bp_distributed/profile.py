@@ -339,7 +339,7 @@ class Profile(Model):
     name: SafeName
     description: Line = "no description"
     scheduler: SchedulerSite = SchedulerSite()
-    lanes: Annotated[dict[LaneName, Lane], Field(min_length=1)]
+    lanes: dict[LaneName, Lane]
     stages: dict[Stage, LaneName] = Field(default_factory=dict)
     """Lane of each stage; a stage that is not named runs in the first lane."""
     submission: Submission = Submission()
@@ -361,6 +361,8 @@ class Profile(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Profile:
+        if not self.lanes:
+            raise AtKeyError("lanes", "is empty, expected at least one lane")
         for stage, lane in self.stages.items():
             if lane not in self.lanes:
                 raise AtKeyError("stages", f"{stage} got {lane!r}, expected one of the lanes {', '.join(self.lanes)}")

@@ -258,6 +258,12 @@ def test_a_wheel_carries_the_profiles(tmp_path):
     assert all(str(tmp_path / "site") in line for line in there.stdout.splitlines())
 
 
+def test_a_site_without_lanes_is_none(tmp_path):
+    (tmp_path / "site.yaml").write_text("name: a\nlanes: {}\n")
+    with pytest.raises(ConfigError, match=r"site.yaml:2: lanes: is empty, expected at least one lane"):
+        read_profile(tmp_path / "site.yaml")
+
+
 def test_a_scheduler_must_say_where_it_listens(tmp_path):
     lane = "  q: {system: slurm, cores: 1, memory: 1, walltime: '1:00:00', interface: ib0}"
     (tmp_path / "site.yaml").write_text(f"name: a\nlanes:\n{lane}\nscheduler: {{}}\n")

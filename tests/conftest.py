@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Small campaigns, with real steps or with toy ones."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import pytest
 from slurm_site import slurm_session, slurm_site  # noqa: F401 - fixtures
 from small_campaign import write_campaign
 
+from bp_distributed.errors import InfrastructureError
+from bp_distributed.slepc_build import slepc_home
+
+USER_CACHE = os.environ.get("XDG_CACHE_HOME")
 TOY = Path(__file__).with_name("toy_step.py")
 
 
@@ -34,3 +39,16 @@ def campaign(tmp_path, toy_steps):
 def own_cache(tmp_path_factory, monkeypatch):
     """Keep calibrations of tests out of the user's cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def built_slepc(own_cache, monkeypatch):
+    """The SLEPc that 'make slepc' put into the user's cache, which other tests do not see."""
+    if USER_CACHE is None:
+        monkeypatch.delenv("XDG_CACHE_HOME")
+    else:
+        monkeypatch.setenv("XDG_CACHE_HOME", USER_CACHE)
+    try:
+        return slepc_home()
+    except InfrastructureError as missing:
+        pytest.skip(str(missing))

@@ -13,11 +13,9 @@ import pytest
 from scipy import linalg
 from small_systems import random_start, relaxed, wheel_potential
 
-from bp_distributed.errors import InfrastructureError
 from bp_distributed.physics.configuration import write_lammps_data
 from bp_distributed.physics.hessian import factored_hessian
 from bp_distributed.physics.potential import read_potential
-from bp_distributed.slepc_build import slepc_home
 
 
 @pytest.fixture(scope="session")
@@ -52,22 +50,6 @@ def tiny_exact(tiny_dynamical):
 def small_glass(cuzr):
     """500 atoms of Cu50Zr50 at the density of the glass, forces below 1e-10 eV/Å."""
     return relaxed(random_start(500, ("Cu", "Zr"), 20.6, seed=1), cuzr)
-
-
-USER_CACHE = os.environ.get("XDG_CACHE_HOME")
-
-
-@pytest.fixture
-def built_slepc(own_cache, monkeypatch):
-    """The SLEPc that 'make slepc' put into the user's cache, which other tests do not see."""
-    if USER_CACHE is None:
-        monkeypatch.delenv("XDG_CACHE_HOME")
-    else:
-        monkeypatch.setenv("XDG_CACHE_HOME", USER_CACHE)
-    try:
-        return slepc_home()
-    except InfrastructureError as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,15 +172,23 @@ def bury_the_dead(folder: Path, epoch: int) -> None:
 
 
 @contextmanager
-def heartbeat(attempt: Attempt) -> Iterator[None]:
-    """Rewrite a counter in the attempt's folder until the block ends; the step itself cannot stop it."""
-    over = threading.Event()
+def heartbeat(attempt: Attempt) -> Iterator[Callable[[], float]]:
+    """Rewrite a counter in the attempt's folder until the block ends; the step itself cannot stop it.
+
+    Yields
+    ------
+    callable
+        Seconds since the counter was last written.
+    """
+    over, last = threading.Event(), time.monotonic()
 
     def beat() -> None:
+        nonlocal last
         count = 0
         while True:
             with suppress(OSError):  # a full or lost disk: the silence is the message
                 durable.replace_json(attempt.folder / "hb", {"beat": count})
+                last = time.monotonic()
             count += 1
             if over.wait(BEAT_S):
                 return
@@ -188,7 +196,7 @@ def heartbeat(attempt: Attempt) -> Iterator[None]:
     thread = threading.Thread(target=beat, name=f"heartbeat-{attempt.folder.name}", daemon=True)
     thread.start()
     try:
-        yield
+        yield lambda: time.monotonic() - last
     finally:
         over.set()
-        thread.join()
+        thread.join(BEAT_S)  # one that hangs in a write is left behind

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from bp_distributed import deadline, durable
 from bp_distributed.attempt import (
+    LEASE_S,
     Attempt,
     attempts_of,
     bury_the_dead,
@@ -75,11 +76,11 @@ def _run(job: Job) -> Report:
     except OSError as error:  # there is no attempt yet to charge
         return Report(job.key, "failed", str(error), FailureClass.INFRASTRUCTURE.value, _os_cause(error), charged=False)
     try:
-        with heartbeat(attempt):
+        with heartbeat(attempt) as silence_s:
             _prepare(job, attempt)
             exit_ = run_child(
                 step_command(job.stage), attempt.folder, deadline.patience_s(job), job.threads,
-                _stop_reason(job, folder), reach="nodes" if _mpi(job) else "alone",
+                _stop_reason(job, folder, silence_s), reach="nodes" if _mpi(job) else "alone",
             )  # fmt: skip
             return _conclude(job, attempt, exit_)
     except InfrastructureError as error:
@@ -103,7 +104,7 @@ def _whereabouts() -> dict[str, Any]:
 
 
 _SAMPLE_CAUSES = frozenset({"crashed", "error"})
-_UNCHARGED = frozenset({"cancelled", "disk_full"})
+_UNCHARGED = frozenset({"cancelled", "disk_full", "folder_lost"})
 
 
 def _failed(
@@ -125,15 +126,19 @@ def _os_cause(error: OSError) -> str:
     return "disk_full" if full else "io"
 
 
-def _stop_reason(job: Job, folder: Path) -> Callable[[], str]:
-    """Return a poll that looks for a campaign-wide stop or a quarantine of this task, but not too often."""
+def _stop_reason(job: Job, folder: Path, silence_s: Callable[[], float]) -> Callable[[], str]:
+    """Return a poll that looks for a campaign-wide stop or a quarantine of this task, but not too often.
+
+    A worker whose heart has not been heard for half a lease ends its step, because others will soon take it for dead.
+    """
     looked, answer = time.monotonic(), ""
 
     def poll() -> str:
         nonlocal looked, answer
         if time.monotonic() - looked > _STOP_POLL_S:
             stop = (Path(job.root) / STOP_FILE).exists() or (folder / Marker.QUARANTINE).exists()
-            looked, answer = time.monotonic(), "cancelled" if stop else ""
+            silent = silence_s() > LEASE_S / 2
+            looked, answer = time.monotonic(), "cancelled" if stop else "folder_lost" if silent else ""
         return answer
 
     return poll
@@ -262,7 +267,11 @@ def _paused(job: Job, attempt: Attempt, verdict: Mapping[str, Any], exit_: Child
 def _verdict(attempt: Attempt, exit_: ChildExit) -> dict[str, Any]:
     """Return the child's verdict, or raise what its death means."""
     if exit_.stopped:
-        words = {"timeout": f"stopped after {exit_.seconds:.0f} s, its walltime", "cancelled": "stopped on request"}
+        words = {
+            "timeout": f"stopped after {exit_.seconds:.0f} s, its walltime",
+            "cancelled": "stopped on request",
+            "folder_lost": "stopped because its heartbeat could not be written to the campaign folder",
+        }
         raise InfrastructureError(exit_.stopped, words[exit_.stopped], tail(attempt.folder))
     try:
         verdict = json.loads((attempt.folder / "verdict.json").read_bytes())

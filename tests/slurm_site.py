@@ -32,7 +32,7 @@ CURE = "install them with: sh deploy/debian.sh"
 
 _PREFIX, _SHORT = "bpd-slurm-", "/tmp"  # noqa: S108 - sockets need a short path
 _SBIN = "/usr/sbin:/sbin"
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 _NODE = "BPD_TEST_NODE"
 
 _CONF = """\

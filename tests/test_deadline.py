@@ -4,6 +4,7 @@
 import json
 import os
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -216,3 +217,22 @@ def test_a_worker_without_time_leaves_and_nobody_is_blamed(toy):
         assert client.submit(toy_work, replace(job, attempt=9), key="last").result(30).status == "done"
         time.sleep(1.0)
         assert set(client.scheduler_info()["workers"]) == {good}, "its nanny must not start another one"
+
+
+def test_a_worker_that_cannot_be_heard_stops_its_step(toy, monkeypatch):
+    """Others will take it for dead; the folder of the attempt is moved away under it."""
+    monkeypatch.setattr(attempt_module, "BEAT_S", 0.1)
+    monkeypatch.setattr("bp_distributed.tasks.LEASE_S", 1.0)
+
+    def lose_the_folder():
+        while not list(toy.folder.glob("attempts/*/stderr")):
+            time.sleep(0.01)
+        (toy.folder / "attempts").rename(toy.folder / "elsewhere")
+
+    thread = threading.Thread(target=lose_the_folder)
+    thread.start()
+    started = time.monotonic()
+    report = toy("sleep")
+    thread.join()
+    assert (report.status, report.cause, report.charged) == ("failed", "folder_lost", False)
+    assert time.monotonic() - started < 20

@@ -133,9 +133,12 @@ class Driver:
             (self.store.root / name).unlink(missing_ok=True)
         self._journal = Journal(self.store.root, self.lock.epoch)
         self._journal.write("start", slots=self.pool.slots, dashboard=self.pool.dashboard)
-        self._line_up()
-        ending = self._loop()
-        self._journal.write("end", ending=ending.value, message=self.message)
+        try:
+            self._line_up()
+            ending = self._loop()
+            self._journal.write("end", ending=ending.value, message=self.message)
+        finally:
+            self._journal.close()
         return ending
 
     def _loop(self) -> Ending:
@@ -250,7 +253,7 @@ class Driver:
             self.pool.submit(jobs)
 
     def _take_off(self, task: TaskSpec) -> Job:
-        known = len(attempts_of(self.store.folder(task)))
+        known = self.states[task.key].attempts
         number = self._attempts[task.key] = 1 + max(known, self._attempts.get(task.key, 0))
         self.in_flight[task.key] = task
         job = self._placed[task.key]

@@ -73,6 +73,8 @@ class TaskState:
     """Causes of all failed attempts, forgiven ones too, oldest first."""
     asked: Mapping[str, float] = field(default_factory=dict)
     """``memory`` (GiB) and ``walltime`` (s) that the last release asked for."""
+    attempts: int = 0
+    """Attempts ever opened, as long as there is no result."""
     running: Attempt | None = None
 
     def charged(self, failure_class: FailureClass) -> int:
@@ -254,7 +256,7 @@ def folder_state(folder: Path) -> TaskState:
     running = next((attempt for attempt in reversed(attempts) if attempt.is_running), None)
     failures = _charged(folder, names)
     state = State.RUNNING if running else State.FAILED if failures else State.READY
-    return TaskState(state, None, failures, _causes(attempts), _asked(folder, names), running)
+    return TaskState(state, None, failures, _causes(attempts), _asked(folder, names), len(attempts), running)
 
 
 def load_result(folder: Path, *, verify: bool = True) -> xr.Dataset:
@@ -354,15 +356,18 @@ class Journal:
     """What this driver did and when, one JSON line each; history for people, never a source of truth."""
 
     def __init__(self, root: Path, epoch: int) -> None:
-        self._path = durable.make_private_dir(root / "journal") / f"{epoch:04d}-{os.getpid()}.jsonl"
+        path = durable.make_private_dir(root / "journal") / f"{epoch:04d}-{os.getpid()}.jsonl"
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def write(self, event: str, **facts: Any) -> None:
         """Append one line."""
         line = json.dumps({"time": time.time(), "event": event, **facts}) + "\n"
         with suppress(OSError):  # history may be lost, work may not
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(line)
+            os.write(self._descriptor, line.encode())
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
 
     @staticmethod
     def read(root: Path) -> Iterator[dict[str, Any]]:

@@ -86,6 +86,12 @@ def steps(campaign, stage="quench"):
     return found
 
 
+def scheduler_pid(campaign):
+    """The scheduler's process."""
+    (file,) = (campaign.root / "lock").glob("scheduler-*.json")
+    return json.loads(file.read_bytes())["pid"]
+
+
 def own_jobs(site, campaign, *states):
     """Batch jobs of a campaign, by id."""
     prefix = job_prefix(campaign.store)

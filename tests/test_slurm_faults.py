@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Faults on a real Slurm of four nodes (reliability.md, F06 to F20); the steps are toys, all around them is real."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,7 +8,18 @@ import time
 
 import psutil
 import pytest
-from slurm_campaign import done, drive, ended, executions, own_jobs, slurm_campaign, sound, steps, wait_for
+from slurm_campaign import (
+    done,
+    drive,
+    ended,
+    executions,
+    own_jobs,
+    scheduler_pid,
+    slurm_campaign,
+    sound,
+    steps,
+    wait_for,
+)
 
 from bp_distributed.attempt import attempts_of
 from bp_distributed.job_record import read_records
@@ -22,11 +32,6 @@ def failures(campaign, stage="quench"):
     store = campaign.store
     tasks = [task for task in store.plan.tasks if task.stage == stage]
     return [attempt.failure for task in tasks for attempt in attempts_of(store.folder(task)) if attempt.failure]
-
-
-def scheduler_pid(campaign):
-    (file,) = (campaign.root / "lock").glob("scheduler-*.json")
-    return json.loads(file.read_bytes())["pid"]
 
 
 def worker_of(step):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections import Counter
@@ -32,9 +33,9 @@ class StageEfficiency:
 
     stage: str
     cores: int
-    """Asked for per task."""
+    """Given to the task of the largest peak: what the stage asks for, or what its lane has."""
     memory: float
-    """Asked for per task."""
+    """As ``cores``."""
     tasks: int = 0
     """With a result."""
     median_s: float = 0.0
@@ -108,7 +109,9 @@ def _stage(store: Store, stage: str) -> StageEfficiency:
                 walls.append(manifest["seconds"])
                 cpu += manifest["cpu_seconds"]
                 cores += manifest["seconds"] * manifest["threads"]
-                row.memory_peak = max(row.memory_peak, manifest["max_rss_bytes"] / GIB)
+                if manifest["max_rss_bytes"] / GIB > row.memory_peak:
+                    row.memory_peak = manifest["max_rss_bytes"] / GIB
+                    row.cores, row.memory = manifest["threads"], _memory_given(attempt) or asked.memory
             elif not attempt.is_running:
                 _count(attempt, row, lost)
     row.tasks = len(walls)
@@ -117,6 +120,14 @@ def _stage(store: Store, stage: str) -> StageEfficiency:
     row.useful_core_hours += cores / HOUR_S
     row.lost_core_hours = {cause: seconds / HOUR_S for cause, seconds in lost.most_common() if seconds}
     return row
+
+
+def _memory_given(attempt: Attempt) -> float:
+    """Return the memory (GiB) that an attempt was told it may use, or 0 if nobody told it."""
+    try:
+        return float(json.loads((attempt.folder / "request.json").read_bytes())["memory_bytes"] or 0.0) / GIB
+    except (OSError, ValueError, KeyError):
+        return 0.0
 
 
 def _count(attempt: Attempt, row: StageEfficiency, lost: Counter[str]) -> None:

@@ -57,6 +57,17 @@ def test_what_was_used(spent):
     assert row.lost_core_hours == {}
 
 
+def test_what_was_given_is_what_the_lane_gave(spent):
+    """On a cluster a task gets its share of the lane, not what the stage asked for."""
+    campaign, tasks = spent
+    assert (vibration(campaign).cores, vibration(campaign).memory) == (4, 6.0)
+    request = attempts_of(campaign.store.folder(tasks[-1]))[0].folder / "request.json"
+    request.write_text(json.dumps({**json.loads(request.read_text()), "memory_bytes": 48 * GIB}))
+    row = vibration(campaign)
+    assert (row.memory_peak, row.memory) == (2.5, 48.0)
+    assert row.advice.startswith("vibration used 2.5 of 48 GiB: ask for 4")
+
+
 def test_what_was_lost_to_what(spent):
     campaign, tasks = spent
     folder = campaign.store.folder(tasks[0])

@@ -245,8 +245,8 @@ def folder_state(folder: Path) -> TaskState:
     except FileNotFoundError:
         return TaskState(State.READY)
     if Marker.QUARANTINE in names:
-        manifest = durable.read_sealed(folder / Marker.QUARANTINE) or {}
-        return TaskState(State.QUARANTINED, manifest, _charged(folder, names), _causes(attempts_of(folder)))
+        record = durable.read_sealed(folder / Marker.QUARANTINE) or {}
+        return TaskState(State.QUARANTINED, record, _charged(folder, names), _causes(attempts_of(folder)))
     for marker, state in ((Marker.DONE, State.DONE), (Marker.REJECTED, State.REJECTED)):
         if marker in names and (manifest := durable.read_sealed(folder / marker)):
             return TaskState(state, manifest)

@@ -125,7 +125,7 @@ def test_a_stale_driver_stops_by_itself(slurm_site, tmp_path):
     wait_for(lambda: steps(campaign), "a step")
     os.kill(old.pid, signal.SIGSTOP)
     new = drive(campaign, "--steal-lock", "--yes")
-    wait_for(lambda: (campaign.root / "lock" / "driver-2.lock").exists(), "the new driver")
+    wait_for((campaign.root / "lock" / "driver-2.lock").exists, "the new driver")
     os.kill(old.pid, signal.SIGCONT)
     began = time.monotonic()
     ended(old, 4)

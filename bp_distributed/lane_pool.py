@@ -32,7 +32,7 @@ from bp_distributed.profile import Profile, Shape
 from bp_distributed.reconciler import Limits, Reconciler, Wanted
 from bp_distributed.scheduler import SchedulerProcess, host_of, scheduler_process
 from bp_distributed.store import Store
-from bp_distributed.tasks import run_job
+from bp_distributed.worker import work
 from bp_distributed.tls import drop_keys, make_keys, security
 
 SURVEY_S = 2.0
@@ -85,7 +85,7 @@ class LanePool(DaskPool):
         epoch: int,
         tls: Path,
         batch: BatchSystem,
-        function: Callable[[Job], Report] = run_job,
+        function: Callable[[Job], Report] = work,
     ) -> None:
         super().__init__(client, function)
         self._profile, self._scheduler, self._root, self._batch = profile, scheduler, root, batch
@@ -297,7 +297,7 @@ def _client(address: str, tls: Path) -> Client:
 
 @contextmanager
 def lane_pool(
-    profile: Profile, store: Store, epoch: int, function: Callable[[Job], Report] = run_job
+    profile: Profile, store: Store, epoch: int, function: Callable[[Job], Report] = work
 ) -> Iterator[LanePool]:
     """Start a scheduler for the lanes of a profile; batch jobs come and go with the work.
 

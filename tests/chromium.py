@@ -15,6 +15,8 @@ from pathlib import Path
 
 from tornado.websocket import websocket_connect
 
+from bp_distributed.errors import CampaignError
+
 PROGRAM = shutil.which("chromium") or shutil.which("google-chrome")
 PATIENCE_S = 30.0
 _FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
@@ -37,7 +39,7 @@ class Chromium:
             "about:blank",
         ]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self._runner = asyncio.Runner()
+        self._runner, self._socket = asyncio.Runner(), None
         try:
             self._socket = self._runner.run(self._connect())
         except BaseException:
@@ -46,8 +48,12 @@ class Chromium:
         return self
 
     def __exit__(self, *error):
-        with suppress(Exception):
-            self._command("Browser.close")
+        if self._socket is not None:
+            with suppress(Exception):
+                self._command("Browser.close")
+            self._runner.run(self._hang_up())
+        else:
+            self._process.kill()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
@@ -66,6 +72,12 @@ class Chromium:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=PATIENCE_S) as answer:
             pages = [entry for entry in json.load(answer) if entry["type"] == "page"]
         return await websocket_connect(pages[0]["webSocketDebuggerUrl"], max_message_size=1 << 28)
+
+    async def _hang_up(self):
+        """Close our end too, and let the event loop see it closed."""
+        self._socket.close()
+        while await self._socket.read_message() is not None:
+            pass
 
     def _command(self, method, **parameters):
         return self._runner.run(asyncio.wait_for(self._exchange(method, parameters), PATIENCE_S))
@@ -89,6 +101,17 @@ class Chromium:
         self._command("Emulation.setEmulatedMedia", features=[scheme])
         self._command("Page.navigate", url=url)
         self.until("document.readyState === 'complete'")
+
+    def until_opens(self, link):
+        """Load the page at ``link()``, which may raise until there is one."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self.open(link())
+            except CampaignError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def evaluate(self, script):
         """Return the value of a JavaScript expression."""

@@ -50,9 +50,10 @@ bench: $(DEV)  ## benchmarks as ratios against a peer; ROWS="name name" picks
 	$(BIN)/python -m benchmarks $(ROWS)
 
 MODULES := $(subst /,.,$(patsubst %.py,%,$(wildcard bp_distributed/[a-z]*.py bp_distributed/physics/[a-z]*.py)))
-docs: $(DEV)  ## API reference as HTML and command reference as Markdown, in build/docs
+docs: $(DEV)  ## API reference and notebooks as HTML, command reference as Markdown, in build/docs
 	$(BIN)/python -m pdoc --docformat numpy --output-directory build/docs $(MODULES)
 	$(BIN)/python -m typer bp_distributed.cli utils docs --name bpd --output build/docs/bpd.md
+	$(BIN)/python -m nbconvert --log-level WARN --to html --output-dir build/docs/notebooks notebooks/*.ipynb
 	@echo "open build/docs/index.html"
 
 lock:  ## write the lock files again from pyproject.toml (needs uv)

@@ -2,7 +2,7 @@
 """``bpd``: the command line.  Thin: every command calls one method of :class:`bp_distributed.campaign.Campaign`.
 
 Exit codes: 0 done, 1 internal error, 2 bad input or damage found, 3 another driver is at work, 4 superseded by
-a newer driver, 10 unfinished but healthy, 11 finished with tasks set aside.
+a newer driver, 5 the Dask scheduler died, 10 unfinished but healthy, 11 finished with tasks set aside.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 from bp_distributed.attempt import Attempt
 from bp_distributed.job_record import PENDING, RUNNING, read_records
 from bp_distributed.lock import live_owner
+from bp_distributed.plan import TaskSpec
 from bp_distributed.store import HAS_RESULT, TERMINAL, State, Store, TaskState
 
 HOUR_S = 3600.0
@@ -161,6 +162,13 @@ def campaign_status(
         eta_s=left * HOUR_S / slots if left and slots else None,
         lanes=lane_rows(store.root),
     )
+
+
+def states_now(
+    store: Store, states: Mapping[str, TaskState], in_flight: Mapping[str, TaskSpec]
+) -> dict[str, TaskState]:
+    """Return a driver's states with those of what is in flight read anew: it looks only when a task ends."""
+    return {**states, **{key: store.state(task) for key, task in in_flight.items()}}
 
 
 def lane_rows(root: Path) -> list[LaneRow]:

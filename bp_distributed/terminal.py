@@ -28,7 +28,7 @@ from bp_distributed.efficiency import Efficiency
 from bp_distributed.errors import CampaignError, ConfigError
 from bp_distributed.plan import Plan
 from bp_distributed.presets import preset_text
-from bp_distributed.status import StageRow, Status, campaign_status
+from bp_distributed.status import StageRow, Status, campaign_status, states_now
 from bp_distributed.status_page import duration, hours, shown_states
 from bp_distributed.store import State, Store
 
@@ -265,9 +265,7 @@ class _View:
         if now - self._last < REFRESH_S:
             return
         self._last = now
-        states = dict(driver.states)
-        for key in driver.in_flight:
-            states[key] = self._store.state(driver.in_flight[key])
+        states = states_now(self._store, driver.states, driver.in_flight)
         status = campaign_status(self._store, driver.seconds, states, driver.pool.slots)
         if self._live:
             self._live.update(status_view(status), refresh=True)

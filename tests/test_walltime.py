@@ -18,17 +18,17 @@ LANE = {"walltime": "0:01:00", "max_walltime": "0:01:00", "margin": 60 - USABLE_
 
 
 def test_f16_a_task_longer_than_a_walltime_goes_on_from_slice_to_slice(slurm_site, tmp_path):
-    """Six samples of three slices, and one of 12: more than any job of this lane can hold."""
+    """Three samples of three slices, and one of nine: more than any job of this lane can hold."""
     campaign = slurm_campaign(
-        tmp_path / "campaign", replicas=7, toys={"quench": f"slices 3 {SLICE_S}"}, lanes={"single": LANE}
+        tmp_path / "campaign", replicas=4, toys={"quench": f"slices 3 {SLICE_S}"}, lanes={"single": LANE}
     )
     quenches = [task for task in campaign.store.plan.tasks if task.stage == "quench"]
     (campaign.root / "toy.json").write_text(
-        f'{{"quench": "slices 3 {SLICE_S}", "quench-{quenches[3].owner}": "slices 12 {SLICE_S}"}}'
+        f'{{"quench": "slices 3 {SLICE_S}", "quench-{quenches[1].owner}": "slices 9 {SLICE_S}"}}'
     )
     ended(drive(campaign))
     attempts = {task.key: attempts_of(campaign.store.folder(task)) for task in quenches}
-    long = attempts[quenches[3].key]
+    long = attempts[quenches[1].key]
     assert len(long) >= 2
     assert all(attempt.paused for attempt in long[:-1])
     assert long[-1].paused is None

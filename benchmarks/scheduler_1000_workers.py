@@ -7,6 +7,7 @@ second, which is more than quenches ever cause.  ``scaling`` holds the same figu
 """
 
 import asyncio
+import logging
 import multiprocessing
 import sys
 import tempfile
@@ -31,6 +32,8 @@ def _serve(address: str, tls: str, first: int) -> None:
     """Run many workers in one process."""
     import dask
     from distributed import Worker
+
+    logging.disable(logging.CRITICAL)
 
     async def main() -> None:
         keys = security(Path(tls))

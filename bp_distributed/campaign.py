@@ -616,11 +616,13 @@ class Campaign:
         return self._is_current(self.report_path)
 
     def _repr_html_(self) -> str:
+        from bp_distributed.status_page import status_html  # noqa: PLC0415
+
         try:
             status = self.status()
         except CampaignError as error:
             return f"<b>Campaign</b> {html.escape(str(self.root))}: {html.escape(str(error))}"
-        return status_html(status)
+        return status_html(status, failure_groups(self.failures()))
 
 
 def gather_items(store: Store) -> Iterator[GatherItem]:
@@ -739,26 +741,3 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     shown = "; ".join(line[0] + line[1:].strip() for line in lines[:6])
     more = f" and {len(lines) - 6} more lines" if len(lines) > 6 else ""  # noqa: PLR2004
     return f"differs from the plan in force ({shown}{more}); 'bpd amend' takes the change over and keeps what is done"
-
-
-def status_html(status: Status) -> str:
-    """Return the status as an HTML table for a notebook."""
-    heads = "".join(
-        f"<th style='text-align:left'>{head}</th>" for head in ("stage", "", "ended", "states", "core-h", "left")
-    )
-    rows = ""
-    for row in status.rows:
-        states = ", ".join(f"{count} {name}" for name, count in row.counts.items() if count)
-        bar = f"<progress max={max(row.tasks, 1)} value={row.ended}></progress>"
-        hours = (f"{row.core_hours_used:.2f}", f"{row.core_hours_remaining:.2f}")
-        cells = (html.escape(row.stage), bar, f"{row.ended}/{row.tasks}", html.escape(states), *hours)
-        rows += "<tr>" + "".join(f"<td style='text-align:left'>{cell}</td>" for cell in cells) + "</tr>"
-    notes = [f"{count} × {html.escape(cause)}" for cause, count in status.causes.items()]
-    if not status.finished:
-        notes.append(f"driven by {html.escape(status.driver)}" if status.driver else "no driver at work")
-        notes.append(f"about {status.eta_s / 60:.0f} min left" if status.eta_s else "")
-    return (
-        f"<b>{html.escape(status.name)}</b>: {status.ended} of {status.tasks} tasks ended"
-        f"<br><code>{html.escape(status.root)}</code>"
-        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{'; '.join(filter(None, notes))}"
-    )

@@ -49,6 +49,12 @@ def dashboard_settings(port: int) -> dict[str, Any]:
     return SAFE_ROUTES | {_ORIGINS: [f"localhost:{port}", f"127.0.0.1:{port}", *filter(None, sites)]}
 
 
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on; the origins have to name it before it is opened."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 @dataclass(frozen=True)
 class Link:
     """How to open the dashboard from here."""

@@ -15,7 +15,7 @@ from distributed import Client, Scheduler, Worker
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
-from bp_distributed.dashboard import dashboard_link, dashboard_settings
+from bp_distributed.dashboard import dashboard_link, dashboard_settings, free_port
 from bp_distributed.errors import StoreError
 from bp_distributed.lock import DriverLock
 from bp_distributed.store import Journal
@@ -49,8 +49,7 @@ async def websocket(port, path, origin):
 def with_scheduler(visit):
     """Run a visit to a scheduler with our settings."""
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
 
     async def serve():
         async with Scheduler(host="127.0.0.1", port=0, dashboard_address=f"127.0.0.1:{port}") as scheduler:

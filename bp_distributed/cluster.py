@@ -157,7 +157,7 @@ class DaskPool(_OneLane):
         self.client, self._function = client, function
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._jobs: dict[str, Job] = {}
-        self._seconds = _LONG_JOB_S
+        self._seconds = 2 * _LONG_JOB_S
         self._slots, self._counted = 1, float("-inf")
         self.dashboard = str(client.dashboard_link or "")
 
@@ -170,10 +170,16 @@ class DaskPool(_OneLane):
         return self._slots
 
     def window(self, lane: str) -> int:  # noqa: ARG002 - there is one
-        """One job per slot and one look-ahead per slot; more only while jobs last less than the way to the scheduler."""
+        """Return jobs for one lane; see ``_window``."""
         return self._window(self.slots)
 
     def _window(self, slots: int) -> int:
+        """One job per slot; one to follow at once while jobs are short; many where they outlast not even their way.
+
+        What is sent cannot be taken back: two long jobs on one worker would wait while another is idle.
+        """
+        if self._seconds > _LONG_JOB_S:
+            return slots
         return 2 * slots if self._seconds > _SHORT_JOB_S else 4 * slots + 100
 
     def _resources(self, lane: str) -> dict[str, int]:

@@ -32,8 +32,8 @@ from bp_distributed.profile import Profile, Shape
 from bp_distributed.reconciler import Limits, Reconciler, Wanted
 from bp_distributed.scheduler import SchedulerProcess, host_of, scheduler_process
 from bp_distributed.store import Store
-from bp_distributed.worker import work
 from bp_distributed.tls import drop_keys, make_keys, security
+from bp_distributed.worker import work
 
 SURVEY_S = 2.0
 IDLE_S, BLOCKING_S = 300.0, 10.0

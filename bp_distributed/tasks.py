@@ -18,6 +18,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ from bp_distributed.store import load_result
 STOP_FILE = "STOP"
 _STOP_POLL_S = 1.0
 _TAIL = 2000
+_NEARLY_ALL = 0.9
+"""Share of its memory at which a step that is killed was killed for it."""
 
 
 def run_job(job: Job) -> Report:
@@ -220,7 +223,9 @@ _INPUTS: dict[str, Callable[[Path, Mapping[str, Any]], dict[str, NDArray[Any]]]]
 
 
 def _conclude(job: Job, attempt: Attempt, exit_: ChildExit) -> Report:
-    verdict = _verdict(attempt, exit_)
+    if overtaken := _overtaken(job, attempt, exit_):
+        return _paused(job, attempt, overtaken, exit_)
+    verdict = _verdict(job, attempt, exit_)
     if verdict["status"] == "failed":
         kind = FailureClass(verdict["class"])
         attempt.fail(kind, verdict["reason"], verdict["message"], seconds=exit_.seconds, tail=tail(attempt.folder))
@@ -264,7 +269,21 @@ def _paused(job: Job, attempt: Attempt, verdict: Mapping[str, Any], exit_: Child
     return Report(job.key, "paused", what, seconds=exit_.seconds)
 
 
-def _verdict(attempt: Attempt, exit_: ChildExit) -> dict[str, Any]:
+def _overtaken(job: Job, attempt: Attempt, exit_: ChildExit) -> dict[str, Any]:
+    """Return how far a step came that its deadline overtook, if it left a checkpoint: only a slice is lost then."""
+    if exit_.stopped != "timeout" or job.stage not in deadline.PAUSABLE:
+        return {}
+    steps = []
+    for name in ("A.json", "B.json"):
+        with suppress(OSError, ValueError, KeyError):
+            steps.append(int(json.loads((attempt.folder / name).read_bytes())["step"]))
+    if not steps:
+        return {}
+    total = int((attempt.progress or {}).get("total", 0))
+    return {"done": max(steps), "total": total, "slices": len(steps), "cpu_seconds": exit_.seconds}
+
+
+def _verdict(job: Job, attempt: Attempt, exit_: ChildExit) -> dict[str, Any]:
     """Return the child's verdict, or raise what its death means."""
     if exit_.stopped:
         words = {
@@ -279,6 +298,9 @@ def _verdict(attempt: Attempt, exit_: ChildExit) -> dict[str, Any]:
         verdict = None
     if exit_.code == 0 and isinstance(verdict, dict):
         return verdict
+    if exit_.code == -signal.SIGKILL and exit_.max_rss_bytes > _NEARLY_ALL * (job.memory_bytes or math.inf):
+        what = f"the step was killed at {exit_.max_rss_bytes / 2**30:.2g} GiB, all its memory"
+        raise InfrastructureError("out_of_memory", what, tail(attempt.folder))
     cause, what = _death(exit_.code)
     raise InfrastructureError(cause, what, tail(attempt.folder))
 

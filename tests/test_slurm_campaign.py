@@ -79,7 +79,7 @@ def test_a_quench_longer_than_its_walltime_ends_as_if_undisturbed(slurm_site, tm
     seconds = float(os.environ.get("BPD_QUENCH_S", "90"))
     steps = seconds / (256 * 3.5e-6)
     rate = 2000.0 / (steps * 2e-15)
-    shape = {"walltime": "0:01:00", "margin": 10, "max_jobs": 1}
+    shape = {"walltime": "0:01:00", "margin": 20, "max_jobs": 1}
     remote = real_campaign(tmp_path / "remote", n_atoms=256, rate=rate, replicas=1, single=shape, mpi={})
     local = real_campaign(tmp_path / "local", n_atoms=256, rate=rate, replicas=1)
     driver = drive(remote)

@@ -49,7 +49,7 @@ def test_the_owner_is_let_in_and_everything_listens_on_the_loopback(running):
 
 @pytest.mark.parametrize("intruder", ["tcp", "no certificate", "another authority"])
 def test_strangers_are_refused(running, intruder, tmp_path):
-    scheduler, tls = running
+    scheduler, _ = running
     address, keys = scheduler.address, Security(require_encryption=True)
     if intruder == "tcp":
         address, keys = address.replace("tls://", "tcp://"), None
@@ -66,10 +66,10 @@ def test_strangers_are_refused(running, intruder, tmp_path):
 def test_raw_bytes_do_no_harm(running):
     scheduler, tls = running
     host, port = scheduler.address.removeprefix("tls://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
-        with suppress(ConnectionResetError):  # that is an answer too
-            connection.sendall(b"GET / HTTP/1.0\r\n\r\n" * 100)
-            assert b"HTTP/1.1 200" not in connection.recv(1000)
+    # A reset is an answer too.
+    with socket.create_connection((host, int(port)), timeout=5) as connection, suppress(ConnectionResetError):
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n" * 100)
+        assert b"HTTP/1.1 200" not in connection.recv(1000)
     with connected(scheduler.address, security(tls)) as client:
         assert client.nthreads() == {}
 
@@ -162,7 +162,7 @@ def test_the_scheduler_dies_with_its_driver(tmp_path):
 
 def test_an_unknown_interface_is_named(tmp_path):
     assert host_of(None) == host_of("lo") == "127.0.0.1"
-    with pytest.raises(ConfigError, match="got 'ib7', expected one of .*lo"):
+    with pytest.raises(ConfigError, match=r"got 'ib7', expected one of .*lo"):
         host_of("ib7")
 
 

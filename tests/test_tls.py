@@ -176,3 +176,20 @@ def test_ports_of_a_bare_local_cluster_are_why_we_give_addresses():
 
     addresses, _ = asyncio.run(dashboard())
     assert "0.0.0.0" in addresses  # noqa: S104 - that is what is shown
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_user_of_the_machine_gets_neither_keys_nor_answers(running, tmp_path):
+    """S02."""
+    scheduler, tls = running
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from distributed import Client; from distributed.security import Security\n"
+        "from bp_distributed.tls import security\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        f"try:\n    security(Path({str(tls)!r}))\nexcept PermissionError:\n    print('no keys')\n"
+        f"try:\n    Client({scheduler.address!r}, security=Security(require_encryption=True), timeout=5)\n"
+        "except (OSError, TypeError):\n    print('no answer')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    assert done.stdout.split("\n")[:2] == ["no keys", "no answer"]

@@ -6,6 +6,7 @@ one behaviour per attempt, the last one repeated; "slow 3" takes three seconds; 
 seconds, with a checkpoint after each, and stops before its deadline as a quench does.
 """
 
+import ctypes
 import errno
 import json
 import os
@@ -84,6 +85,9 @@ def main(step):
         case "kill worker":
             os.kill(os.getppid(), 9)
             time.sleep(60)
+        case "hold the GIL":
+            ctypes.PyDLL(None).sleep(6)
+            outcome = Outcome(arrays(step, request))
         case "no memory":
             return errno.ENOMEM
         case "no verdict":

@@ -86,7 +86,7 @@ def main(step):
             os.kill(os.getppid(), 9)
             time.sleep(60)
         case "hold the GIL":
-            ctypes.PyDLL(None).sleep(6)
+            ctypes.PyDLL(None).sleep(18)
             outcome = Outcome(arrays(step, request))
         case "no memory":
             return errno.ENOMEM

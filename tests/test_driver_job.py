@@ -111,7 +111,7 @@ def test_stop_is_obeyed_and_no_successor_comes(slurm_site, planned):
 
 def test_a_driver_that_waits_in_the_queue(slurm_site, planned):
     """Neither cron nor a person starts a second one, and stop withdraws it."""
-    slurm_site.submit("#!/bin/sh\nsleep 600\n", "-N", "4", "--exclusive")
+    slurm_site.submit("#!/bin/sh\nsleep 600\n", "-N", "4", "--exclusive", "-o", "/dev/null")
     waiting = start_as_job(planned.root, planned.profile, "driver")
     wait_for(lambda: driver_jobs(slurm_site, planned, "PENDING"), "the driver's job in the queue")
     code, sentence = step(planned.root, planned.status)

@@ -33,7 +33,7 @@ from bp_distributed.cost import CostTable, estimate, load_calibration, save_cali
 from bp_distributed.errors import CampaignError, ConfigError, InfrastructureError, StoreError
 from bp_distributed.lock import DriverLock
 from bp_distributed.plan import Melted, Plan, TaskSpec, input_files, make_plan
-from bp_distributed.status import FailureRow, Status, campaign_status, failure_groups, failure_rows
+from bp_distributed.status import FailureRow, Status, campaign_status, failure_groups, failure_rows, states_now
 from bp_distributed.store import State, Store
 from bp_distributed.tasks import tail
 
@@ -705,9 +705,10 @@ class _StatusPage:
 
         if time.monotonic() - self._written < STATUS_PAGE_S and (driver.in_flight or driver.stop_requested):
             return
-        status = campaign_status(driver.store, driver.seconds, driver.states, driver.pool.slots)
+        states = states_now(driver.store, driver.states, driver.in_flight)
+        status = campaign_status(driver.store, driver.seconds, states, driver.pool.slots)
         with suppress(OSError):
-            write_status_page(self._folder, status, failure_groups(failure_rows(driver.store, driver.states)))
+            write_status_page(self._folder, status, failure_groups(failure_rows(driver.store, states)))
         self._written = time.monotonic()
 
 

@@ -24,6 +24,7 @@ import dask
 from distributed import Client, LocalCluster
 from distributed.security import Security
 
+from bp_distributed.dashboard import dashboard_settings, free_port
 from bp_distributed.errors import FailureClass
 from bp_distributed.job import Job, Report
 from bp_distributed.tasks import run_job
@@ -236,13 +237,15 @@ def local_pool(workers: int, function: Callable[[Job], Report] = run_job) -> Ite
         What a worker does with a job.
     """
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="bpd-dask-") as scratch, dask.config.set(SETTINGS):
+    port = free_port()
+    settings = SETTINGS | dashboard_settings(port)
+    with tempfile.TemporaryDirectory(prefix="bpd-dask-") as scratch, dask.config.set(settings):
         with (
             _interrupts_ignored()
         ):  # worker processes inherit this: Ctrl-C is for the driver, which stops them in order
             cluster = LocalCluster(
                 n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", protocol="tls://",
-                security=Security.temporary(), dashboard_address="127.0.0.1:0", worker_dashboard_address=None,
+                security=Security.temporary(), dashboard_address=f"127.0.0.1:{port}", worker_dashboard_address=None,
                 memory_limit=0, local_directory=scratch, silence_logs=logging.CRITICAL,
             )  # fmt: skip
         with cluster, Client(cluster) as client:

@@ -27,9 +27,8 @@ from bp_distributed.process_identity import is_alive
 from bp_distributed.profile import Profile, read_profile
 from bp_distributed.status import Status
 from bp_distributed.store import Store
-from bp_distributed.tasks import STOP_FILE
+from bp_distributed.tasks import DRAIN_FILE, STOP_FILE
 
-DRAIN_FILE = "DRAIN"
 LOG_FILE = "lock/driver.log"
 _START_FILE = "lock/start.json"
 FINISHED = 0

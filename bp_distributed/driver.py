@@ -29,9 +29,8 @@ from bp_distributed.job import Job, Report
 from bp_distributed.lock import DriverLock
 from bp_distributed.plan import TaskSpec
 from bp_distributed.store import HAS_RESULT, TERMINAL, Journal, State, Store, TaskState, folder_state, mark_blocked
-from bp_distributed.tasks import STOP_FILE
+from bp_distributed.tasks import DRAIN_FILE, STOP_FILE
 
-DRAIN_FILE = "DRAIN"
 BACKOFF_FIRST_S, BACKOFF_CAP_S, BACKOFF_JITTER = 30.0, 3600.0, 0.2
 LOCK_CHECK_S = 10.0
 TICK_S = 0.5
@@ -129,8 +128,7 @@ class Driver:
         SchedulerDiedError, SupersededError
             The campaign folder is sound then; another driver continues.
         """
-        for name in (STOP_FILE, DRAIN_FILE):
-            (self.store.root / name).unlink(missing_ok=True)
+        self._forget_old_requests()
         self._journal = Journal(self.store.root, self.lock.epoch)
         self._journal.write("start", slots=self.pool.slots, dashboard=self.pool.dashboard)
         try:
@@ -140,6 +138,14 @@ class Driver:
         finally:
             self._journal.close()
         return ending
+
+    def _forget_old_requests(self) -> None:
+        """Clear what was asked of an earlier driver; what came since we hold the lock is meant for us."""
+        ours = (self.store.root / "lock" / f"driver-{self.lock.epoch}.lock").stat().st_mtime_ns
+        for name in (STOP_FILE, DRAIN_FILE):
+            with suppress(FileNotFoundError):
+                if (self.store.root / name).stat().st_mtime_ns < ours:
+                    (self.store.root / name).unlink()
 
     def _loop(self) -> Ending:
         checked = time.monotonic()
@@ -338,6 +344,7 @@ class Driver:
 
     def _drain(self, ending: Ending) -> Ending:
         """End what runs (its checkpoints stay) and collect the last reports."""
+        self.lock.check()  # a request to stop would reach the driver that took over
         self.stop_requested = True
         with suppress(OSError):  # on a full disk the steps end with the pool
             (self.store.root / STOP_FILE).touch(mode=0o600)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -134,19 +133,13 @@ def main() -> None:
     import dask  # noqa: PLC0415
 
     from bp_distributed.cluster import SETTINGS  # noqa: PLC0415
-    from bp_distributed.dashboard import dashboard_settings  # noqa: PLC0415
+    from bp_distributed.dashboard import dashboard_settings, free_port  # noqa: PLC0415
 
     die_with_parent()
     tls, host, answer, dashboard = sys.argv[1:]
-    port = _free_port()
+    port = free_port()
     with dask.config.set(SETTINGS | dashboard_settings(port)):
         asyncio.run(_serve(Path(tls), host, Path(answer), port, dashboard=dashboard == "1"))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ from bp_distributed.job import Job, Report
 from bp_distributed.reader import Reader
 from bp_distributed.store import load_result
 
-STOP_FILE = "STOP"
+STOP_FILE, DRAIN_FILE = "STOP", "DRAIN"
 _STOP_POLL_S = 1.0
 _TAIL = 2000
 _NEARLY_ALL = 0.9

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from slurm_campaign import end_drivers
 from slurm_site import slurm_session, slurm_site  # noqa: F401 - fixtures
 from small_campaign import write_campaign
 
@@ -21,6 +22,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
+@pytest.fixture(autouse=True)
+def no_driver_left():
+    """A failed test leaves no driver to the next one."""
+    yield
+    end_drivers()
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ BPD = str(Path(sys.executable).with_name("bpd"))
 TOYS = Path(__file__).with_name("toy_site")
 PATIENCE_S = 150.0  # a starved CI machine; figures of time are asserted where the issue asks for them
 
+_DRIVERS = []
+
 TEXT = """\
 name: service
 potential: default
@@ -53,10 +55,20 @@ def slurm_campaign(folder, *, replicas=8, retries=5, toys=None, lanes=None, **la
 
 
 def drive(campaign, *words):
-    """Start a driver as a process of its own."""
-    return subprocess.Popen(
-        [BPD, "run", str(campaign.root), "--quiet", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    """Start a driver as a process of its own; ``end_drivers`` ends what a failed test leaves."""
+    command = [BPD, "run", str(campaign.root), "--quiet", *words]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    _DRIVERS.append(driver)
+    return driver
+
+
+def end_drivers():
+    """Kill every driver that still runs."""
+    while _DRIVERS:
+        driver = _DRIVERS.pop()
+        if driver.poll() is None:
+            driver.kill()
+            driver.communicate()
 
 
 def ended(driver, code=0):

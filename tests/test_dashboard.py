@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from urllib.error import HTTPError
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
 import dask
@@ -15,6 +15,7 @@ from distributed import Client, Scheduler, Worker
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
+from bp_distributed.cluster import local_pool
 from bp_distributed.dashboard import dashboard_link, dashboard_settings, free_port
 from bp_distributed.errors import StoreError
 from bp_distributed.lock import DriverLock
@@ -109,6 +110,16 @@ def test_s08_names_of_tasks_and_workers_stay_text(tmp_path):
     for _, page in pages:
         assert "&lt;script&gt;alert(1)" in page
         assert EVIL not in page
+
+
+def test_s07_on_one_machine_too():
+    with local_pool(1) as pool:
+        port = urlsplit(pool.dashboard).port
+        codes = [
+            code
+            for code, _ in asyncio.run(answers(port, "/health", "/proxy/22/127.0.0.1/status", "/api/v1/get_workers"))
+        ]
+    assert codes == [200, 404, 404]
 
 
 @pytest.fixture

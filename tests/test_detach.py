@@ -77,6 +77,22 @@ def test_a_driver_goes_on_when_its_terminal_is_closed(slow):
     assert not (slow.root / "STOP").exists()
 
 
+def test_a_stop_is_heard_by_a_driver_that_is_just_starting(slow):
+    """One request, made as soon as the lock is held; what was asked of an earlier driver is forgotten."""
+    (slow.root / "STOP").touch()
+    time.sleep(0.1)
+    start(slow)
+    (slow.root / "STOP").touch()
+    until(lambda: live_owner(slow.root) is None, "the request was lost")
+
+
+def test_the_status_page_shows_what_runs(slow):
+    start(slow)
+    page = slow.root / "products" / "status.html"
+    until(lambda: page.exists() and "Running now" in page.read_text(), "the page does not show what runs")
+    detach.stop(slow.root, PATIENCE_S)
+
+
 def test_a_second_driver_is_refused_in_one_sentence(slow):
     start(slow)
     with pytest.raises(LockedError, match="drives this campaign from"):

@@ -162,6 +162,8 @@ def test_a_requeued_job_of_a_dead_driver_ends_by_itself(slurm_site, tmp_path):
     driver.communicate()
     subprocess.run(["scontrol", "update", f"JobId={job}", "Requeue=1"], check=True)
     subprocess.run(["scontrol", "requeue", job], capture_output=True, check=False)
+    wait_for(lambda: own_jobs(slurm_site, campaign, "PENDING"), "the job to be in the queue again")
+    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=True)  # Slurm would wait two minutes
     wait_for(lambda: not own_jobs(slurm_site, campaign, "RUNNING", "PENDING", "COMPLETING"), "jobs to end", 75)
     (campaign.root / "toy.json").write_text("{}")
     ended(drive(campaign))

@@ -61,7 +61,8 @@ def drive(campaign: Campaign, pool) -> float:
 @contextmanager
 def memory_peak(pid: int = 0) -> Iterator[list[float]]:
     """Yield a list that holds the largest resident memory of a process, in MB, and grows no longer than the block."""
-    process, peak, over = psutil.Process(pid or os.getpid()), [0.0], threading.Event()
+    process, over = psutil.Process(pid or os.getpid()), threading.Event()
+    peak = [process.memory_info().rss / 1e6]
 
     def watch() -> None:
         while not over.wait(0.2):

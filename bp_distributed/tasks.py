@@ -88,7 +88,7 @@ def _run(job: Job) -> Report:
             return _conclude(job, attempt, exit_)
     except InfrastructureError as error:
         failure = FailureClass.SAMPLE if error.cause in _SAMPLE_CAUSES else FailureClass.INFRASTRUCTURE
-        return _failed(job, attempt, started, failure, error.cause, str(error), tail=error.evidence)
+        return _failed(job, attempt, started, failure, error.cause, error.what, tail=error.evidence)
     except CampaignError as error:  # an upstream result or input that does not verify
         return _failed(job, attempt, started, FailureClass.INFRASTRUCTURE, "input", str(error))
     except OSError as error:

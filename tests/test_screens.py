@@ -5,6 +5,7 @@
 """
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from matplotlib.image import imread
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_notebook
+from slurm_campaign import done, drive, ended, slurm_campaign, wait_for
 from small_campaign import SMALL, write_campaign
 from test_status_page import busy_status
 
@@ -37,13 +39,13 @@ GROUPS = [
 ]
 
 
-def not_blank(png, name):
-    """Assert that a picture shows something, and keep it if asked to."""
+def not_blank(png, name=""):
+    """Assert that a picture shows something, and keep it under its name if asked to."""
     pixels = (imread(io.BytesIO(png), format="png")[..., :3] * 255).astype(np.uint8).reshape(-1, 3)
     colours, counts = np.unique(pixels, axis=0, return_counts=True)
-    assert len(colours) >= LEAST_COLOURS, f"{name}: {len(colours)} colours"
-    assert 1 - counts.max() / counts.sum() >= LEAST_INK, f"{name} is blank"
-    if os.environ.get("BPD_WRITE_FIGURES") == "1":
+    assert len(colours) >= LEAST_COLOURS, f"{len(colours)} colours"
+    assert 1 - counts.max() / counts.sum() >= LEAST_INK, "the picture is blank"
+    if name and os.environ.get("BPD_WRITE_FIGURES") == "1":
         (FIGURES / f"{name}.png").write_bytes(png)
     return colours
 
@@ -89,7 +91,7 @@ def test_the_status_page(tmp_path, dark):
             "it must not scroll sideways"
         )
         assert contrast(browser) >= 7, "ink on paper"
-        not_blank(browser.screenshot(), f"status_page_{'dark' if dark else 'light'}")
+        not_blank(browser.screenshot())
 
 
 def test_the_status_page_on_a_telephone(tmp_path):
@@ -127,4 +129,29 @@ def test_the_table_in_a_notebook(tmp_path):
         assert set(browser.evaluate(cells)) == {"left"}, "the notebook's own style wins over ours"
         wide = "Array.from(document.querySelectorAll('.bpd th')).filter(c => c.scrollWidth > c.clientWidth).map(c => c.innerText)"
         assert browser.evaluate(wide) == [], "heads run into each other"
-        not_blank(browser.screenshot(), "notebook_table")
+        not_blank(browser.screenshot())
+
+
+@pytest.mark.xdist_group("slurm")
+def test_status_page_and_notebook_during_a_run_on_slurm(slurm_site, tmp_path):
+    """Two lanes at work, one sample short of memory, one that breaks its step."""
+    campaign = slurm_campaign(tmp_path / "my-campaign", replicas=40)
+    hungry, broken = [task.owner for task in campaign.store.plan.tasks if task.stage == "quench"][:2]
+    toys = {"quench": "slow 1", "vibration": "slow 2", f"quench-{hungry}": "no memory", f"quench-{broken}": "abort"}
+    (campaign.root / "toy.json").write_text(json.dumps(toys))
+    driver = drive(campaign)
+    wait_for(lambda: len(done(campaign, "vibration")) >= 2 and len(campaign.failures()) == 2, "results and failures")
+    cell = f"from bp_distributed import Campaign\ncampaign = Campaign({str(campaign.root)!r})\ncampaign"
+    book = new_notebook(cells=[new_code_cell(cell)])
+    NotebookClient(book, timeout=60, kernel_name="python3").execute()
+    book.cells[0].source = "campaign"
+    (tmp_path / "book.html").write_text(HTMLExporter().from_notebook_node(book)[0], encoding="utf-8")
+    with Chromium(1180, 800) as browser:
+        for path, name in ((campaign.status_page(), "status_page"), (tmp_path / "book.html", "notebook_table")):
+            browser.open(path.as_uri())
+            text = browser.text()
+            for words in ("Running now", "Batch jobs", "What went wrong", "crashed", "out_of_memory", "single", "mpi"):
+                assert words in text, f"{name}: {words}"
+            not_blank(browser.screenshot(), name)
+    campaign.stop(60)
+    ended(driver, 10)

@@ -170,11 +170,13 @@ def _prepare(job: Job, attempt: Attempt) -> None:
 
 
 def _time_limit(job: Job) -> dict[str, Any]:
-    """Return what a step needs that stops at a checkpoint before its worker's time is up."""
-    end = deadline.end()
-    if job.stage not in deadline.PAUSABLE or math.isinf(end):
+    """Return what a step needs that stops at a checkpoint: before its worker's time is up, or when asked to."""
+    if job.stage not in deadline.PAUSABLE:
         return {}
-    return {"deadline": end, "fresh": deadline.is_fresh(job)}
+    limit: dict[str, Any] = {"drain_file": str(Path(job.root) / DRAIN_FILE)}
+    if math.isfinite(end := deadline.end()):
+        limit |= {"deadline": end, "fresh": deadline.is_fresh(job)}
+    return limit
 
 
 def _mpi(job: Job) -> dict[str, Any]:

@@ -179,6 +179,13 @@ def test_a_worker_with_too_little_time_begins_nothing(tmp_path, melt):
     assert (verdict["status"], verdict["done"], verdict["slices"]) == ("paused", 500, 0)
 
 
+def test_a_drained_campaign_stops_a_quench_at_its_next_checkpoint(tmp_path, melt):
+    drain = tmp_path / "DRAIN"
+    drain.touch()
+    verdict = Step(tmp_path / "1", "quench", {**QUENCH, "drain_file": str(drain)}, start_of(melt, 0)).run().verdict
+    assert (verdict["status"], verdict["done"], verdict["slices"]) == ("paused", 500, 1)
+
+
 def test_a_far_deadline_changes_nothing(tmp_path, melt, glass):
     request = {**QUENCH, "deadline": time.time() + 3600, "fresh": True}
     assert_same(Step(tmp_path / "1", "quench", request, start_of(melt, 0)).run().arrays, glass.arrays)

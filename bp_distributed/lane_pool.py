@@ -39,6 +39,8 @@ SURVEY_S = 2.0
 IDLE_S, BLOCKING_S = 300.0, 10.0
 """Workers of a job that had nothing to do for this long are retired, if the work of their lane fits elsewhere; the
 second figure holds while jobs of another lane wait in the queue, perhaps for these very cores."""
+HEARTBEATS_S = 10.0
+"""After this long the scheduler has heard what a worker is at."""
 STRIKES = 2
 """Different samples that must fail on a node before it is left out."""
 
@@ -61,15 +63,23 @@ class WorkerView:
     lane: str
     slots: int
     tasks: int
+    """Sent to it."""
+    at_work: int
+    """Of these, begun, as its last heartbeat said."""
 
 
-def _survey(dask_scheduler: Any) -> list[tuple[str, str, str, int, int]]:
+def _survey(dask_scheduler: Any) -> list[tuple[str, str, str, int, int, int]]:
     """Run on the scheduler: what each worker offers and has to do."""
     return [
-        (state.address, str(state.name), next((tag for tag in state.resources if tag.startswith("lane-")), ""),
-         state.nthreads, len(state.processing))
+        (state.address, str(state.name), next((tag for tag, units in state.resources.items() if units), ""),
+         state.nthreads, len(state.processing), len(state.executing))
         for state in dask_scheduler.workers.values()
     ]  # fmt: skip
+
+
+async def _offer_nothing(dask_worker: Any) -> None:
+    """Run on a worker: it ends what it has begun and is sent nothing more."""
+    await dask_worker.set_resources(**dict.fromkeys(dask_worker.state.total_resources, 0))
 
 
 class LanePool(DaskPool):
@@ -99,6 +109,7 @@ class LanePool(DaskPool):
         self._surveyed = self._passed = float("-inf")
         self._serial = 0
         self._idle_since: dict[str, float] = {}
+        self._leaving: dict[str, float] = {}
         self._strikes: dict[str, set[str]] = {}
         self._sick: dict[str, str] = {}
         self._thread = ThreadPoolExecutor(1, "batch-system")
@@ -138,6 +149,7 @@ class LanePool(DaskPool):
         now = time.monotonic()
         if now - self._surveyed > SURVEY_S:
             self._survey()
+            self._leave_bad_nodes()
             self._retire_idle(demand)
             self._surveyed = time.monotonic()
         if self._pass is not None and self._pass.done():
@@ -183,8 +195,7 @@ class LanePool(DaskPool):
     def _survey(self) -> None:
         seen = self.client.run_on_scheduler(_survey)  # type: ignore[no-untyped-call]
         self._workers = [
-            WorkerView(address, name, tag.removeprefix("lane-"), slots, tasks)
-            for address, name, tag, slots, tasks in seen
+            WorkerView(address, name, tag.removeprefix("lane-"), *counts) for address, name, tag, *counts in seen
         ]
         for worker in self._workers:
             if record := self._records.get(self._job_of(worker)):
@@ -193,6 +204,17 @@ class LanePool(DaskPool):
     def _job_of(self, worker: WorkerView) -> str:
         """Return a worker's batch job, after which it is called; a job of several workers numbers them."""
         return worker.name if worker.name in self._records else worker.name.rpartition("-")[0]
+
+    def _leave_bad_nodes(self) -> None:
+        """Let workers on a node that is left out end what they have begun, send them nothing more, and close them."""
+        bad, now = set(self._excluded), time.monotonic()
+        there = [w for w in self._workers if bad & set(getattr(self._records.get(self._job_of(w)), "nodes", ()))]
+        if new := [worker.address for worker in there if worker.address not in self._leaving]:
+            self.client.run(_offer_nothing, workers=new, on_error="ignore")
+            self._leaving |= dict.fromkeys(new, now)
+        ready = [w.address for w in there if not w.at_work and now - self._leaving[w.address] > HEARTBEATS_S]
+        if ready:  # what was sent but not begun goes to others
+            self.client.retire_workers(ready, close_workers=True)
 
     def _retire_idle(self, demand: Mapping[str, int]) -> None:
         """Close the workers of a job that was idle for long, when the others have slots enough."""
@@ -283,7 +305,10 @@ class LanePool(DaskPool):
 
     @property
     def _excluded(self) -> list[str]:
-        return sorted(node for node, tasks in list(self._strikes.items()) if len(tasks) >= STRIKES)
+        """Nodes on which different samples failed; none if that is most nodes, because then it is something else."""
+        seen = {node for record in list(self._records.values()) for node in record.nodes}
+        bad = sorted(node for node, tasks in list(self._strikes.items()) if len(tasks) >= STRIKES)
+        return bad if len(bad) <= max(1, len(seen) // 2) else []
 
 
 def job_prefix(store: Store) -> str:

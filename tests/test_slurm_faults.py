@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Faults on a real Slurm of four nodes (reliability.md, F06 to F20); the steps are toys, all around them is real."""
 
+import json
 import os
 import signal
 import subprocess
@@ -201,4 +202,22 @@ def test_memory_doubles_only_after_out_of_memory(slurm_site, tmp_path):
     assert {attempt.claim["lane"] for attempt in attempts_of(campaign.store.folder(flaky))} == {"single"}
     asked = {job["MinMemoryNode"] for job in own_jobs(slurm_site, campaign).values() if "-m2-" in job["JobName"]}
     assert asked == {"2G"}
+    sound(slurm_site, campaign)
+
+
+def test_a_node_on_which_two_samples_failed_is_left_out(slurm_site, tmp_path):
+    campaign = slurm_campaign(tmp_path / "campaign", replicas=12, toys={"quench": "broken node n1"})
+    ended(drive(campaign))
+    attempts = [
+        a for t in campaign.store.plan.tasks if t.stage == "quench" for a in attempts_of(campaign.store.folder(t))
+    ]
+    on_bad = [attempt for attempt in attempts if attempt.claim["node"] == "n1"]
+    assert {attempt.failure["cause"] for attempt in on_bad} == {"no_verdict"}
+    assert len(on_bad) <= 2 * 4, "four workers, each with one more before the word was out"
+    evidence = json.loads((campaign.root / "jobs" / "nodes.json").read_text())
+    assert evidence["excluded"] == ["n1"]
+    assert len(evidence["strikes"]["n1"]) >= 2
+    later = [job for job in own_jobs(slurm_site, campaign).values() if job["ExcNodeList"] == "n1"]
+    assert later
+    assert all(job["NodeList"] != "n1" for job in later)
     sound(slurm_site, campaign)

@@ -75,6 +75,9 @@ def main(step):
             _replace_json(Path("verdict.json"), _verdict(pause) | {"cpu_seconds": 0})
             return 0
         wanted = "ok"
+    if wanted.startswith("broken node "):
+        claim = json.loads(Path("claim.json").read_text())
+        wanted = "no verdict" if claim["node"] == wanted.split()[2] else "ok"
     match wanted:
         case "abort":
             os.abort()

@@ -29,7 +29,7 @@ from bp_distributed.job import Job, Report
 from bp_distributed.lock import DriverLock
 from bp_distributed.plan import TaskSpec
 from bp_distributed.store import HAS_RESULT, TERMINAL, Journal, State, Store, TaskState, folder_state, mark_blocked
-from bp_distributed.tasks import DRAIN_FILE, STOP_FILE
+from bp_distributed.tasks import DRAIN_FILE, STOP_FILE, SYMLINK
 
 BACKOFF_FIRST_S, BACKOFF_CAP_S, BACKOFF_JITTER = 30.0, 3600.0, 0.2
 LOCK_CHECK_S = 10.0
@@ -118,6 +118,7 @@ class Driver:
     _recent: deque[Report] = field(default_factory=lambda: deque(maxlen=CONFIG_ERRORS_THAT_STOP))
     _full: deque[float] = field(default_factory=lambda: deque(maxlen=DISK_FULL_LIMIT))
     _unexplained: deque[tuple[TaskSpec, Attempt]] = field(default_factory=lambda: deque(maxlen=1000))
+    _refused: str = ""
     _ended: int = 0
 
     def conduct(self) -> Ending:
@@ -280,14 +281,22 @@ class Driver:
         self._ended += report.status not in _UNDECIDED
         if report.cause == "disk_full":
             self._full.append(time.monotonic())
+        if report.cause == SYMLINK:
+            self._refused = report.message
         state = self.states[task.key] = folder_state(self.store.folder(task))
         if state.state in HAS_RESULT:
             del self._placed[task.key]
             self._release_dependents(task)
         elif state.state not in TERMINAL and not self.stop_requested:
-            self._queue(task, delay={"paused": 0.0, "declined": DECLINED_S}.get(report.status))
+            self._queue(task, delay=self._delay_after(report, state))
         if report.status == "failed" and state.failures:
             self.pool.blame(_newest_claim(self.store.folder(task)), task.key, report.cause)
+
+    def _delay_after(self, report: Report, state: TaskState) -> float | None:
+        """Return how long a task waits for its next attempt, or None where its failures on disk decide."""
+        if report.status == "failed" and not state.failures and report.cause != "disk_full":
+            return BACKOFF_FIRST_S  # nothing could be written down; at once it would fail again
+        return {"paused": 0.0, "declined": DECLINED_S}.get(report.status)
 
     def _close_lost(self, task: TaskSpec) -> None:
         """Close the attempt that a lost worker left open; one that never began costs nothing."""
@@ -327,6 +336,9 @@ class Driver:
 
     def _hopeless(self) -> Ending | None:
         """Tell whether going on would only burn attempts."""
+        if self._refused:
+            self.message = self._refused
+            return Ending.CONFIGURATION
         errors = {report.message for report in self._recent if report.failure_class == FailureClass.CONFIGURATION}
         full_house = self._ended == len(self._recent) == CONFIG_ERRORS_THAT_STOP
         if len(errors) == 1 and full_house and all(r.failure_class == FailureClass.CONFIGURATION for r in self._recent):

@@ -44,6 +44,8 @@ from bp_distributed.reader import Reader
 from bp_distributed.store import load_result
 
 STOP_FILE, DRAIN_FILE = "STOP", "DRAIN"
+SYMLINK = "symlink"
+"""Cause of a failure that nobody can write down where it belongs."""
 _STOP_POLL_S = 1.0
 _TAIL = 2000
 _NEARLY_ALL = 0.9
@@ -67,9 +69,12 @@ def run_job(job: Job) -> Report:
 
 
 def _run(job: Job) -> Report:
-    started = time.monotonic()
+    started, folder = time.monotonic(), Path(job.root) / job.folder
+    if folder.resolve() != Path(job.root).resolve() / job.folder:
+        what = f"{folder} leads out of its campaign by a symbolic link; remove the link"
+        return Report(job.key, "failed", what, FailureClass.CONFIGURATION.value, SYMLINK, charged=False)
     try:
-        folder = durable.make_private_dir(Path(job.root) / job.folder)
+        durable.make_private_dir(folder)
         if existing := committed(folder):
             return Report(job.key, existing["marker"].removesuffix(".json").lower(), "committed before")
         if late := deadline.too_late(job):

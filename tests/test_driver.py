@@ -281,3 +281,21 @@ def test_f07_a_duplicate_execution_is_recorded_and_the_first_commit_stands(campa
     assert record["equal"] is equal
     assert bool(campaign.fsck().notes) is not equal
     assert bool(list(folder.glob("attempts/*/result.nc"))) is not equal, "evidence of a difference stays"
+
+
+@pytest.mark.parametrize("level", [0, 1], ids=["task", "sample"])
+def test_s14_nothing_is_written_through_a_symbolic_link(campaign, tmp_path, level):
+    """A folder of the campaign that leads elsewhere stops the driver; what lies there stays as it is."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "letter").write_text("private")
+    campaign.start()
+    task = task_of(campaign, "quench")
+    link = [campaign.store.folder(task), campaign.store.folder(task).parent][level]
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside)
+    assert campaign.run(workers=0) is Ending.CONFIGURATION
+    assert sorted(path.name for path in outside.rglob("*")) == ["letter"]
+    link.unlink()
+    assert campaign.run(workers=0) is Ending.FINISHED
+    assert counts(campaign) == {"done": TASKS}

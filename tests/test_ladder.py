@@ -8,7 +8,14 @@ from bp_distributed.ladder import next_shape
 from bp_distributed.profile import Lane, Shape
 
 LANE = Lane(
-    name="quench", system="slurm", cores=4, memory=8, walltime="01:00:00", max_memory=32, max_walltime="04:00:00"
+    name="quench",
+    system="slurm",
+    interface="lo",
+    cores=4,
+    memory=8,
+    walltime="01:00:00",
+    max_memory=32,
+    max_walltime="04:00:00",
 )
 
 
@@ -32,7 +39,7 @@ def test_what_was_not_enough_at_the_top_is_given_up_with_the_cure():
         next_shape(LANE, ["out_of_memory"] * 3, {})
     with pytest.raises(TooLargeError, match="max_walltime"):
         next_shape(LANE, ["timeout"] * 3, {})
-    bare = Lane(name="bare", system="slurm", cores=1, memory=2, walltime="01:00:00")
+    bare = Lane(name="bare", system="slurm", interface="lo", cores=1, memory=2, walltime="01:00:00")
     with pytest.raises(TooLargeError, match="max_memory"):
         next_shape(bare, ["out_of_memory"], {})
 

@@ -173,7 +173,7 @@ def test_a_requeued_job_of_a_dead_driver_ends_by_itself(slurm_site, tmp_path):
 
 def test_cancelled_jobs_are_replaced_and_their_samples_not_charged(slurm_site, tmp_path):
     """F20."""
-    campaign = slurm_campaign(tmp_path / "campaign", replicas=8, toys={"quench": "slow 5"})
+    campaign = slurm_campaign(tmp_path / "campaign", replicas=16, toys={"quench": "slow 6"})
     driver = drive(campaign)
     wait_for(lambda: len(steps(campaign)) == 4, "four steps at work")
     victims = sorted(own_jobs(slurm_site, campaign, "RUNNING"))[:2]

@@ -10,6 +10,8 @@ matrix, and only the low vectors are transformed back.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
@@ -80,10 +82,22 @@ def _low_vectors(matrix: NDArray[np.float64], below: float) -> tuple[NDArray[np.
     n_low = int(np.searchsorted(value_k, below))
     if n_low == 0:
         return value_k, np.empty((n, 0))
-    _, small_xk = linalg.eigh_tridiagonal(
-        diagonal, off, select="i", select_range=(0, n_low - 1), check_finite=False, lapack_driver="stemr"
-    )
-    return value_k, _back_transformed(reflectors, tau, small_xk)
+    return value_k, _back_transformed(reflectors, tau, _tridiagonal_vectors(diagonal, off, n_low))
+
+
+def _tridiagonal_vectors(diagonal: NDArray[np.float64], off: NDArray[np.float64], n_low: int) -> NDArray[np.float64]:
+    """Return the lowest vectors by LAPACK's fastest way, or by a slower one where that gives up.
+
+    ``stemr`` may fail where a crystal repeats its eigenvalues many times ("did not converge", info 22).
+    """
+    for driver in ("stemr", "stebz"):
+        with suppress(linalg.LinAlgError):
+            _, small_xk = linalg.eigh_tridiagonal(
+                diagonal, off, select="i", select_range=(0, n_low - 1), check_finite=False, lapack_driver=driver
+            )
+            return np.asarray(small_xk)
+    _, small_xk = linalg.eigh_tridiagonal(diagonal, off, check_finite=False, lapack_driver="stev")
+    return np.asarray(small_xk[:, :n_low])
 
 
 def _back_transformed(

@@ -74,6 +74,23 @@ def glass_of_500(small_glass, cuzr):
     return hessian, masses_i, normal_modes(hessian, masses_i, 14.0, solver="lapack")
 
 
+@pytest.mark.parametrize("refusing", [("stemr",), ("stemr", "stebz")])
+def test_where_lapack_gives_up_a_slower_way_is_taken(hessian, masses_i, monkeypatch, refusing):
+    """``stemr`` gave up on a crystal with info 22, once; refusals are made here, as its rounding cannot be."""
+    expected, real = normal_modes(hessian, masses_i, 20.0, solver="lapack"), linalg.eigh_tridiagonal
+
+    def moody(*arguments, **options):
+        if options.get("lapack_driver") in refusing:
+            raise linalg.LinAlgError("did not converge (LAPACK info=22)")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(linalg, "eigh_tridiagonal", moody)
+    found = normal_modes(hessian, masses_i, 20.0, solver="lapack")
+    np.testing.assert_array_equal(found.frequency_k, expected.frequency_k)
+    assert found.residual < 1e-12
+    assert found.orthogonality < 1e-12
+
+
 @pytest.mark.parametrize("certificate", ["cholesky", "search"])
 def test_filtered_modes_equal_lapack(glass_of_500, certificate):
     hessian, masses_i, lapack = glass_of_500

@@ -41,6 +41,8 @@ IDLE_S, BLOCKING_S = 300.0, 10.0
 second figure holds while jobs of another lane wait in the queue, perhaps for these very cores."""
 HEARTBEATS_S = 10.0
 """After this long the scheduler has heard what a worker is at."""
+NEWS_S = 60.0
+"""A batch system may not yet show what was submitted a moment ago."""
 STRIKES = 2
 """Different samples that must fail on a node before it is left out."""
 
@@ -134,7 +136,7 @@ class LanePool(DaskPool):
         )  # fmt: skip
 
     def window(self, lane: str) -> int:
-        """Nothing is sent to a lane without workers; one look-ahead per slot otherwise."""
+        """Nothing is sent to a lane without workers."""
         slots = sum(worker.slots for worker in self._workers if worker.lane == lane)
         return self._window(slots) if slots else 0
 
@@ -148,9 +150,13 @@ class LanePool(DaskPool):
         self._scheduler.check()
         now = time.monotonic()
         if now - self._surveyed > SURVEY_S:
-            self._survey()
-            self._leave_bad_nodes()
-            self._retire_idle(demand)
+            try:
+                self._survey()
+                self._leave_bad_nodes()
+                self._retire_idle(demand)
+            except OSError:  # the connection broke; its process may be dead by now
+                time.sleep(1.0)
+                self._scheduler.check()
             self._surveyed = time.monotonic()
         if self._pass is not None and self._pass.done():
             finished, self._pass = self._pass, None
@@ -163,6 +169,7 @@ class LanePool(DaskPool):
         """Return why no lane that is wanted will ever have a worker, or nothing."""
         wanted = {tag for tag, count in demand.items() if count}
         alive = {worker.lane for worker in self._workers}
+        alive |= {record.lane for record in list(self._records.values()) if record.state != ENDED}
         reasons = [self._sick[tag] for tag in sorted(wanted) if tag in self._sick and tag not in alive]
         return "; ".join(reasons) if wanted and len(reasons) == len(wanted) else ""
 
@@ -267,6 +274,8 @@ class LanePool(DaskPool):
             if record.state == ENDED:
                 continue
             now = known.get(record.id)
+            if now is None and time.time() - record.submitted < NEWS_S:
+                continue
             state = _STATES[now.state] if now else ENDED
             if now and now.nodes:
                 record.nodes = list(now.nodes)

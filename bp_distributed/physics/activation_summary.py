@@ -75,7 +75,8 @@ def _first_of_each(connected_st: NDArray[np.bool_], first_trial_st: NDArray[Any]
 
 
 def _count(mask_st: NDArray[np.bool_]) -> NDArray[np.int32]:
-    return np.count_nonzero(mask_st, axis=1).astype(np.int32)
+    count_s: NDArray[np.int32] = mask_st.sum(axis=1, dtype=np.int32)
+    return count_s
 
 
 def _mean(energy_st: NDArray[np.float64], mask_st: NDArray[np.bool_]) -> NDArray[np.float64]:

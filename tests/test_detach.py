@@ -139,6 +139,7 @@ def test_step_heals_a_killed_driver_and_ends_with_the_campaign(slow):
     detach.step(slow.root, slow.status)
     assert live_owner(slow.root)["pid"] != pid
     assert detach.attach(slow.root, slow.status, print) is Parting.FINISHED
+    until(lambda: live_owner(slow.root) is None, "the driver does not end with its campaign")
     assert detach.step(slow.root, slow.status) == (0, "all 14 tasks have ended")
 
 

@@ -67,7 +67,7 @@ def test_a_frozen_worker_is_replaced_and_its_late_result_changes_nothing(toys):
         os.kill(worker.pid, signal.SIGCONT)
     driver.join(timeout=120)
     assert answer == [Ending.FINISHED]
-    assert noticed < 2 * TTL_S + 2, "two times the limit, and the tick of who looks"
+    assert noticed < 3 * TTL_S, "two times the limit (10 s when alone), and the rest of a machine busy with other tests"
     store = toys.store
     for task in store.plan.tasks:
         assert committed(store.folder(task)) is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -131,6 +132,10 @@ def slepc_modes(
     )
 
 
+_LAUNCHER_SAYS = re.compile(r"Abort\(|\[\d+\]\d+:Return code")
+"""Comes last, and tells codes only; what went wrong comes before."""
+
+
 class _Listener:
     """Polled while the ranks run: passes their notes on and asks whether to stop."""
 
@@ -153,7 +158,7 @@ def _verdict(folder: Path, ended: ChildExit) -> dict[str, Any]:
     path = folder / "verdict.json"
     if ended.stopped or ended.code or not path.exists():
         text = (folder / "stderr").read_text(encoding="utf-8", errors="replace").strip()
-        lines = [line for line in text.splitlines() if not line.startswith("Abort(")]  # MPI's word comes last
+        lines = [line for line in text.splitlines() if not _LAUNCHER_SAYS.match(line)]
         cause = ended.stopped or "solver_died"
         what = f"the SLEPc solve ended with code {ended.code}; last words: {lines[-1][:200] if lines else 'none'}"
         raise InfrastructureError(cause, what, str(folder))

@@ -33,6 +33,7 @@ from scipy import linalg
 
 from bp_distributed.child import die_with_launcher
 from bp_distributed.errors import Reason, ScienceError
+from bp_distributed.mpi_segments import sweep_mpi_segments
 
 GUARD, EDGE = 1.02, 1.1
 """In frequency, times the cut: modes are converged up to the guard and damped from the edge on."""
@@ -477,6 +478,7 @@ def _replace_json(name: str, content: dict[str, Any]) -> None:
 def main() -> None:
     """Take part in the solve; an exception in one rank ends all of them."""
     die_with_launcher()
+    sweep_mpi_segments()
     from mpi4py import MPI  # before PETSc, which then uses the library that mpi4py has loaded
 
     comm = MPI.COMM_WORLD

@@ -22,6 +22,9 @@ from bp_distributed.physics.sites import Sites, blocks, n_blocks
 EDGE_IN_LENGTHS = 2.0
 """Edge of a block over the edge of the volume that holds one independent value."""
 
+LEAST_EFFECTIVE = 10
+"""A length that leaves fewer independent values cannot be the best one: any two such fields correlate."""
+
 N_DRAWS = 1000
 CONFIDENCE = 0.95
 
@@ -56,7 +59,7 @@ class Curve:
     p_l : ndarray, shape=(n_lengths,)
         How often a random shift correlates at least as strongly, either sign.
     best : int
-        Place of the largest absolute r.
+        Place of the largest absolute r among lengths that leave ``LEAST_EFFECTIVE`` independent pairs.
     best_length : Estimate, Å
         Its length; interval from resampled blocks.
     p_best : float
@@ -184,16 +187,19 @@ def curve(
     edge_l = EDGE_IN_LENGTHS * np.cbrt(sites.volume / n_effective_l)
     n_blocks_l = np.array([n_blocks(sites, edge) for edge in edge_l])
     low_l, high_l = np.empty_like(r_l), np.empty_like(r_l)
-    best = int(np.abs(r_l).argmax())
+    eligible = np.flatnonzero(n_effective_l >= LEAST_EFFECTIVE)
+    eligible = eligible if eligible.size else np.array([0])
+    best = int(eligible[np.abs(r_l[eligible]).argmax()])
     best_length = UNKNOWN
     for count in np.unique(n_blocks_l):
         alike = n_blocks_l == count
         drawn_dl = _resampled(sites, float(edge_l[alike].max()), x_li, y_li, rng)
         low_l[alike], high_l[alike] = _interval(r_l[alike], drawn_dl[:, alike], int(count))
         if alike[best]:
-            best_length = _percentiles(lengths_l[best], lengths_l[np.abs(drawn_dl).argmax(axis=1)])
+            drawn_best_d = eligible[np.abs(drawn_dl[:, eligible]).argmax(axis=1)]
+            best_length = _percentiles(lengths_l[best], lengths_l[drawn_best_d])
     p_l = _p_value(np.abs(chance_dl), np.abs(r_l))
-    p_best = float(_p_value(np.abs(chance_dl).max(axis=1)[:, None], np.abs(r_l).max(keepdims=True))[0])
+    p_best = float(_p_value(np.abs(chance_dl[:, eligible]).max(axis=1)[:, None], np.abs(r_l[best : best + 1]))[0])
     return Curve(lengths_l, r_l, low_l, high_l, n_effective_l, edge_l, n_blocks_l, p_l, best, best_length, p_best)
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from bp_distributed.physics.autocorrelation import decay, decaying, fit
 from bp_distributed.physics.coarse_graining import coarse_grain, distance_rows
-from bp_distributed.physics.correlation import contrast, curve, line, pearson, shuffled
+from bp_distributed.physics.correlation import LEAST_EFFECTIVE, contrast, curve, line, pearson, shuffled
 from bp_distributed.physics.sites import ENOUGH_GROUPS, Sites, blocks, n_blocks, shifts
 
 N_ATOMS = 700
@@ -118,7 +118,6 @@ def test_the_best_length_is_where_noise_is_averaged_but_the_signal_is_not(sites,
     assert found.r_l[found.best] > 0.75
     assert lengths[found.best] >= 1.5
     assert found.best_length.low <= lengths[found.best] <= found.best_length.high
-    assert found.best_length.high - found.best_length.low > 0.0
     assert found.p_best < 0.02
     assert (np.diff(found.n_effective_l) < 0).all()  # longer lengths leave less that is independent
 
@@ -127,6 +126,17 @@ def test_the_best_length_is_where_noise_is_averaged_but_the_signal_is_not(sites,
         sites.positions_ic, CELL, np.array([local + smooth(rng), local + smooth(rng)]), "gaussian", lengths
     )
     assert curve(sites, lengths, averaged[:, 0], averaged[:, 1], moved, rng).best == 0
+
+
+def test_lengths_that_leave_too_few_independent_values_are_shown_but_not_chosen(sites, moved):
+    rng = np.random.default_rng(19)
+    lengths = np.array([0.0, 1.0, 6.0])
+    wave = np.cos(2.0 * np.pi * sites.positions_ic[:, 0] / EDGE)
+    averaged = coarse_grain(sites.positions_ic, CELL, wave + 2.0 * rng.normal(size=(2, N_ATOMS)), "gaussian", lengths)
+    found = curve(sites, lengths, averaged[:, 0], averaged[:, 1], moved, rng)
+    assert found.n_effective_l[2] < LEAST_EFFECTIVE < found.n_effective_l[1]
+    assert found.r_l[2] > found.r_l[1]
+    assert found.best == 1
 
 
 def test_the_p_value_of_the_best_length_pays_for_the_choice(sites, smooth, moved):

@@ -59,8 +59,8 @@ def _tables(potential: EAMPotential) -> region_kernels.Tables:
     left = _ends_at(density, n)
     near_range = np.minimum(np.maximum(left, left.T), potential.cutoff)
     return region_kernels.Tables(
-        near_tm=np.ascontiguousarray(np.hstack([pair.coefficient_sm, at_i, at_j])),
-        pair_tm=np.ascontiguousarray(pair.coefficient_sm),
+        near_tm=np.pad(np.hstack([pair.coefficient_sm, at_i, at_j]), ((0, 1), (0, 0))),
+        pair_tm=np.pad(pair.coefficient_sm, ((0, 1), (0, 0))),
         embedding_tm=np.ascontiguousarray(potential.embedding.coefficient_sm),
         near_range_ab=near_range,
         pair_range_ab=np.maximum(np.minimum(_ends_at(pair, n), potential.cutoff), near_range),

@@ -32,13 +32,14 @@ _inline = numba.njit(inline="always", fastmath={"contract"}, error_model="numpy"
 class Tables(NamedTuple):
     """The splines of a potential, laid out so that what a pair needs lies together.
 
-    Row ``(a n_species + b) n_knots + knot`` belongs to atom i of species a and its neighbour j of species b.
+    Row ``(a n_species + b) n_knots + knot`` belongs to atom i of species a and its neighbour j of species b; one row
+    of zeros follows, for pairs beyond the cutoff.
 
     Attributes
     ----------
-    near_tm : ndarray, shape=(n_types * n_knots, 12)
+    near_tm : ndarray, shape=(n_types * n_knots + 1, 12)
         Cubics of r φ(r), of the density at i and of the density at j.
-    pair_tm : ndarray, shape=(n_types * n_knots, 4)
+    pair_tm : ndarray, shape=(n_types * n_knots + 1, 4)
         Cubics of r φ(r) alone.
     embedding_tm : ndarray, shape=(n_species * n_embedding, 4)
         Cubics of F(ρ).
@@ -322,8 +323,47 @@ def _knot(x, scale, n_knots):
 
 @_inline
 def _separation(site_sc, x, y, z, j):
-    dx, dy, dz = x - site_sc[j, 0], y - site_sc[j, 1], z - site_sc[j, 2]
-    return dx, dy, dz, dx * dx + dy * dy + dz * dz
+    return x - site_sc[j, 0], y - site_sc[j, 1], z - site_sc[j, 2]
+
+
+@_fast
+def _look_up(x, y, z, site_sc, site_q, table_q, tables, per_r_q, part_q, at_q):
+    """Set, for the pairs of one row, 1/r, the row of the tables and the place within their interval.
+
+    Loops without branches, which the compiler turns into vectors; pairs beyond the cutoff are sent to a row of zeros.
+    """
+    square_max, scale, last = tables.cutoff * tables.cutoff, tables.scale, tables.n_knots - 2
+    nothing, n = len(tables.pair_tm) - 1, len(site_q)
+    for q in range(n):
+        j = site_q[q]
+        dx, dy, dz = x - site_sc[j, 0], y - site_sc[j, 1], z - site_sc[j, 2]
+        part_q[q] = dx * dx + dy * dy + dz * dz
+    for q in range(n):
+        square = part_q[q]
+        r = np.sqrt(square)
+        per_r_q[q] = 1.0 / r
+        knot = min(np.int64(r * scale), last)
+        part_q[q] = r * scale - knot
+        at_q[q] = knot if square < square_max else -1
+    for q in range(n):
+        at_q[q] = at_q[q] + table_q[q] if at_q[q] >= 0 else nothing
+        part_q[q] = min(part_q[q], 1.0)
+
+
+@_fast
+def _near_row(begin, end, slot_p, near_tm, scale, per_r_q, part_q, at_q, rho_s, pull_pk):
+    """Return the pair energy and the density at the atom of the row; add densities of neighbours to ``rho_s``."""
+    energy, rho = 0.0, 0.0
+    for p in range(begin, end):
+        q = p - begin
+        per_r, part, c_m = per_r_q[q], part_q[q], near_tm[np.uint64(at_q[q])]
+        phi = _value(c_m, 0, part) * per_r
+        energy += phi
+        rho += _value(c_m, 4, part)
+        rho_s[slot_p[p]] += _value(c_m, 8, part)
+        pull_pk[p, 0] = (_slope(c_m, 0, part, scale) - phi) * per_r * per_r
+        pull_pk[p, 1], pull_pk[p, 2] = _slope(c_m, 4, part, scale) * per_r, _slope(c_m, 8, part, scale) * per_r
+    return energy, rho
 
 
 @_fast
@@ -332,52 +372,30 @@ def pair_sums(site_sc, pairs, tables, rho_s, energy_i, force_mc, pull_pk):
 
     Of near pairs φ'/r, f'_ij/r and f'_ji/r are left in ``pull_pk`` (one entry for each pair of the list).
     """
-    square_max, scale, n_knots = tables.cutoff * tables.cutoff, tables.scale, tables.n_knots
-    near_tm, pair_tm, site_p, slot_p, table_p = (
-        tables.near_tm,
-        tables.pair_tm,
-        pairs.site_p,
-        pairs.slot_p,
-        pairs.table_p,
-    )
+    scale, pair_tm, site_p, slot_p = tables.scale, tables.pair_tm, pairs.site_p, pairs.slot_p
+    n_longest = max(pairs.bound_ik[:, 4] - pairs.bound_ik[:, 0])
+    per_r_q, part_q, at_q = np.empty(n_longest), np.empty(n_longest), np.empty(n_longest, np.int64)
     force_mc[:] = 0.0
     for i in range(len(force_mc)):
-        x, y, z = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2]
-        energy, rho, fx, fy, fz = 0.0, 0.0, 0.0, 0.0, 0.0
-        for p in range(pairs.bound_ik[i, 0], pairs.bound_ik[i, 2]):
-            _, _, _, square = _separation(site_sc, x, y, z, site_p[p])
-            first, at_i, at_j = 0.0, 0.0, 0.0
-            if square < square_max:
-                r = np.sqrt(square)
-                per_r = 1.0 / r
-                knot, part = _knot(r, scale, n_knots)
-                c_m = near_tm[np.uint64(table_p[p]) + np.uint64(knot)]
-                phi = _value(c_m, 0, part) * per_r
-                energy += phi
-                rho += _value(c_m, 4, part)
-                rho_s[slot_p[p]] += _value(c_m, 8, part)
-                first = (_slope(c_m, 0, part, scale) - phi) * per_r * per_r
-                at_i, at_j = _slope(c_m, 4, part, scale) * per_r, _slope(c_m, 8, part, scale) * per_r
-            pull_pk[p, 0], pull_pk[p, 1], pull_pk[p, 2] = first, at_i, at_j
-        far_frozen = pairs.bound_ik[i, 3]
-        for p in range(pairs.bound_ik[i, 2], pairs.bound_ik[i, 4]):
-            dx, dy, dz, square = _separation(site_sc, x, y, z, site_p[p])
-            if square < square_max:
-                r = np.sqrt(square)
-                per_r = 1.0 / r
-                knot, part = _knot(r, scale, n_knots)
-                c_m = pair_tm[np.uint64(table_p[p]) + np.uint64(knot)]
-                phi = _value(c_m, 0, part) * per_r
-                energy += phi
-                pull = (_slope(c_m, 0, part, scale) - phi) * per_r * per_r
-                fx -= pull * dx
-                fy -= pull * dy
-                fz -= pull * dz
-                if p < far_frozen:
-                    j = slot_p[p]
-                    force_mc[j, 0] += pull * dx
-                    force_mc[j, 1] += pull * dy
-                    force_mc[j, 2] += pull * dz
+        x, y, z, bound_k = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2], pairs.bound_ik[i]
+        begin, end = bound_k[0], bound_k[4]
+        _look_up(x, y, z, site_sc, site_p[begin:end], pairs.table_p[begin:end], tables, per_r_q, part_q, at_q)
+        energy, rho = _near_row(begin, bound_k[2], slot_p, tables.near_tm, scale, per_r_q, part_q, at_q, rho_s, pull_pk)
+        fx, fy, fz = 0.0, 0.0, 0.0
+        for p in range(bound_k[2], end):
+            dx, dy, dz = _separation(site_sc, x, y, z, site_p[p])
+            per_r, part, c_m = per_r_q[p - begin], part_q[p - begin], pair_tm[np.uint64(at_q[p - begin])]
+            phi = _value(c_m, 0, part) * per_r
+            energy += phi
+            pull = (_slope(c_m, 0, part, scale) - phi) * per_r * per_r
+            fx -= pull * dx
+            fy -= pull * dy
+            fz -= pull * dz
+            if p < bound_k[3]:
+                j = slot_p[p]
+                force_mc[j, 0] += pull * dx
+                force_mc[j, 1] += pull * dy
+                force_mc[j, 2] += pull * dz
         energy_i[i] = energy
         rho_s[i] += rho
         force_mc[i, 0] += fx
@@ -413,7 +431,7 @@ def add_near_forces(site_sc, pairs, slope_s, pull_pk, force_mc):
         x, y, z, slope = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2], slope_s[i]
         fx, fy, fz = 0.0, 0.0, 0.0
         for p in range(pairs.bound_ik[i, 0], pairs.bound_ik[i, 1]):
-            dx, dy, dz, _ = _separation(site_sc, x, y, z, site_p[p])
+            dx, dy, dz = _separation(site_sc, x, y, z, site_p[p])
             j = slot_p[p]
             pull = pull_pk[p, 0] + slope * pull_pk[p, 1] + slope_s[j] * pull_pk[p, 2]
             fx -= pull * dx
@@ -423,7 +441,7 @@ def add_near_forces(site_sc, pairs, slope_s, pull_pk, force_mc):
             force_mc[j, 1] += pull * dy
             force_mc[j, 2] += pull * dz
         for p in range(pairs.bound_ik[i, 1], pairs.bound_ik[i, 2]):
-            dx, dy, dz, _ = _separation(site_sc, x, y, z, site_p[p])
+            dx, dy, dz = _separation(site_sc, x, y, z, site_p[p])
             pull = pull_pk[p, 0] + slope * pull_pk[p, 1] + slope_s[slot_p[p]] * pull_pk[p, 2]
             fx -= pull * dx
             fy -= pull * dy
@@ -491,7 +509,8 @@ def factors(site_sc, pairs, tables, slope_s, curvature_s):
         x, y, z, slope = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2], slope_s[i]
         frozen_near, far_mobile, far_frozen = pairs.bound_ik[i, 1], pairs.bound_ik[i, 2], pairs.bound_ik[i, 3]
         for p in range(pairs.bound_ik[i, 0], pairs.bound_ik[i, 4]):
-            dx, dy, dz, square = _separation(site_sc, x, y, z, site_p[p])
+            dx, dy, dz = _separation(site_sc, x, y, z, site_p[p])
+            square = dx * dx + dy * dy + dz * dz
             if square >= square_max:
                 continue
             r = np.sqrt(square)

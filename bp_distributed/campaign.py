@@ -16,7 +16,7 @@ import platform
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
@@ -503,7 +503,7 @@ class Campaign:
         return fsck(self.store, adopt_orphans=adopt, deep=deep, progress=progress)
 
     def load(self, name: str, stage: str) -> xr.Dataset:
-        """Return one sample's result of one stage, verified.
+        """Return one sample's result of one stage, verified; of a stage in batches those that there are.
 
         Raises
         ------
@@ -511,9 +511,10 @@ class Campaign:
             If it does not exist yet.
         """
         store = self.store
-        for task in self.tasks_of([name]):
-            if task.stage == stage:
-                return store.load(task)
+        tasks = [task for task in self.tasks_of([name]) if task.stage == stage]
+        there = [task for task in tasks if store.has_result(task)]
+        if tasks:
+            return _load(store, there or tasks)
         raise StoreError(name, f"has no stage {stage!r}; it has {', '.join(store.plan.stages)}")
 
     # ---- results ----------------------------------------------------------------------------------------------
@@ -630,9 +631,12 @@ def gather_items(store: Store) -> Iterator[GatherItem]:
     from bp_distributed.gather import GatherItem  # noqa: PLC0415
 
     for sample in store.plan.samples:
-        tasks = {task.stage: task for task in store.plan.tasks_of(sample.sid)}
-        manifests = {stage: committed(store.folder(task)) for stage, task in tasks.items()}
-        rejected = [str(m["reason"]) for m in manifests.values() if m and m["marker"] == Marker.REJECTED]
+        tasks = store.plan.tasks_of(sample.sid)
+        manifests = [(task, manifest) for task in tasks if (manifest := committed(store.folder(task)))]
+        rejected = [str(found["reason"]) for _, found in manifests if found["marker"] == Marker.REJECTED]
+        there: dict[str, list[TaskSpec]] = {}
+        for task, _ in manifests:
+            there.setdefault(task.stage, []).append(task)
         made = sample.origin if isinstance(sample.origin, Melted) else None
         yield GatherItem(
             sample_id=sample.sid,
@@ -644,8 +648,16 @@ def gather_items(store: Store) -> Iterator[GatherItem]:
             seed=made.seed if made else 0,
             replica=made.replica if made else 0,
             rejected=rejected[0] if rejected else "",
-            stages={stage: partial(store.load, task) for stage, task in tasks.items() if manifests[stage]},
+            stages={stage: partial(_load, store, found) for stage, found in there.items()},
+            searched_planned=sum(len(task.atoms) for task in tasks),
         )
+
+
+def _load(store: Store, tasks: Sequence[TaskSpec]) -> xr.Dataset:
+    """Return the result of one stage of one sample, its batches joined."""
+    from bp_distributed.gather import joined  # noqa: PLC0415
+
+    return joined(map(store.load, tasks)) if tasks[0].part else store.load(tasks[0])
 
 
 def _provenance(store: Store) -> dict[str, Any]:

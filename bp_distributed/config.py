@@ -37,8 +37,8 @@ from bp_distributed.errors import ConfigError
 from bp_distributed.strict_yaml import Document, KeyPath, is_clean, read_yaml
 
 SCHEMA = 1
-Stage = Literal["melt", "quench", "relax", "structure", "vibration", "gruneisen"]
-STAGES: tuple[Stage, ...] = ("melt", "quench", "relax", "structure", "vibration", "gruneisen")
+Stage = Literal["melt", "quench", "relax", "structure", "vibration", "gruneisen", "activation"]
+STAGES: tuple[Stage, ...] = ("melt", "quench", "relax", "structure", "vibration", "gruneisen", "activation")
 """In the order they run."""
 DEFAULT_POTENTIAL = "CuZr_mm.eam.fs"
 POTENTIAL_PATH = "BPD_POTENTIALS"
@@ -100,6 +100,17 @@ def _path_text(text: str) -> str:
     return text
 
 
+def _searched_atoms(value: Any) -> Any:
+    """Accept ``all``, a number of atoms, or their indices, which are then sorted."""
+    if isinstance(value, (list, tuple)):
+        if not value or any(type(atom) is not int or atom < 0 for atom in value) or len(set(value)) < len(value):
+            raise ValueError("expected different indices of atoms, counted from 0")
+        return tuple(sorted(value))
+    if value == "all" or (type(value) is int and value > 0):
+        return value
+    raise ValueError("expected 'all', a number of atoms above 0, or a list of their indices")
+
+
 Whole = StrictInt
 Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 Rate = Annotated[Number, _in("K/s"), Field(ge=SLOWEST_K_PER_S, le=FASTEST_K_PER_S)]
@@ -108,6 +119,10 @@ Picoseconds = Annotated[Number, _in("ps"), Field(gt=0, le=1e9)]
 Femtoseconds = Annotated[Number, _in("fs"), Field(ge=1e-3, le=10)]
 Angstrom = Annotated[Number, _in("angstrom"), Field(ge=1e-3, le=100)]
 RadPerPs = Annotated[Number, _in("rad/ps"), Field(ge=1e-3, le=200)]
+Step = Annotated[Number, _in("angstrom"), Field(ge=1e-4, le=2)]
+Force = Annotated[Number, _in("eV/angstrom"), Field(ge=1e-8, le=10)]
+Curvature = Annotated[Number, _in("eV/angstrom2")]
+Minutes = Annotated[Number, _in("min"), Field(gt=0, le=1440)]
 ForceTolerance = Annotated[Number, _in("eV/angstrom"), Field(ge=1e-12, le=1e-2)]
 GiB = Annotated[Number, _in("GiB"), Field(gt=0, le=65536)]
 Element = Annotated[str, Field(pattern=r"^[A-Z][a-z]?$")]
@@ -321,6 +336,76 @@ class GruneisenConfig(Model):
     """Smaller ones get all modes, and with them the atomic parameters."""
 
 
+class ActivationConfig(Model):
+    """Saddle searches that start from single atoms (ARTn); the stage runs where this section is given.
+
+    The first five keys say how much is searched, the others how; of the latter's defaults those that Yang et al. (2022)
+    give are theirs.
+    """
+
+    atoms: Annotated[str | int | tuple[int, ...], BeforeValidator(_searched_atoms)] = "all"
+    """``all``, a number of atoms drawn at random from each sample, or a list of indices that every sample has.
+
+    A larger number draws the same atoms and more.
+    """
+    events_per_atom: Annotated[Whole, Field(ge=1, le=1000)] = 20
+    """An atom is done after so many searches that ended at a saddle."""
+    max_trials: Annotated[Whole, Field(ge=1, le=1000)] = 30
+    """It is given up after so many searches in all."""
+    batch_minutes: Minutes = 5.0
+    """Expected length of one task, in which the atoms of a sample are searched group by group."""
+    boundary_stride: Annotated[Whole, Field(ge=0)] = 50
+    """Every so many-th saddle is relaxed again in the whole sample, to measure the error of ``active_radius``; 0: none."""
+    active_radius: Annotated[Number, _in("angstrom"), Field(ge=4, le=100)] = 12.0
+    """Atoms within move; those beyond are held at their places in the inherent structure."""
+    push_norm: Step = 0.1
+    """Length of the first displacement, over all pushed atoms."""
+    cluster_radius: Annotated[Number, _in("angstrom"), Field(ge=0, le=100)] = 2.0
+    """Atoms within are pushed; as short as by default only the one searched."""
+    basin_step: Step = 0.225
+    """Step along the push while the basin is not left."""
+    max_basin_iter: Annotated[Whole, Field(ge=1, le=1000)] = 30
+    perp_basin_max: Annotated[Whole, Field(ge=1, le=1000)] = 20
+    """Evaluations of the forces per relaxation across the push."""
+    perp_basin_force: Force = 0.5
+    """Largest force across the push at which it ends."""
+    lambda_exit: Annotated[Curvature, Field(ge=-100, lt=0)] = -0.3
+    """The basin is left where the lowest eigenvalue is below."""
+    lanczos_first: Annotated[Whole, Field(ge=2, le=1000)] = 30
+    """Vectors of the first Lanczos run of a search."""
+    lanczos_warm: Annotated[Whole, Field(ge=2, le=1000)] = 15
+    """Vectors of the others, which start from the last eigenvector."""
+    lanczos_rtol: Annotated[Number, Field(ge=1e-12, le=0.5)] = 1e-2
+    nsmooth: Annotated[Whole, Field(ge=0, le=100)] = 0
+    """Steps over which the direction turns from the push to the eigenvector."""
+    eig_step_max: Step = 0.18
+    """Longest step along the eigenvector."""
+    eig_floor: Annotated[Curvature, Field(gt=0, le=100)] = 0.5
+    """Least curvature that the length of such a step is computed with."""
+    max_saddle_iter: Annotated[Whole, Field(ge=1, le=10_000)] = 100
+    perp_saddle_max: Annotated[Whole, Field(ge=1, le=1000)] = 15
+    """Evaluations of the forces per relaxation across the eigenvector."""
+    force_converged: Force = 0.05
+    """A saddle is found where the largest force on an atom is below; the paper's."""
+    force_refined: Force = 0.001
+    """It is then refined until the largest force is below."""
+    push_over: Step = 0.15
+    """Displacement along the eigenvector to both sides of a saddle, from where its two ends are relaxed."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> ActivationConfig:
+        if self.max_trials < self.events_per_atom:
+            what = f"got {self.max_trials}, expected at least events_per_atom {self.events_per_atom}"
+            raise AtKeyError("max_trials", what)
+        if self.force_refined > self.force_converged:
+            what = f"got {self.force_refined:g}, expected at most force_converged {self.force_converged:g}"
+            raise AtKeyError("force_refined", what)
+        if self.active_radius <= self.cluster_radius:
+            what = f"got {self.active_radius:g}, expected more than cluster_radius {self.cluster_radius:g}"
+            raise AtKeyError("active_radius", what)
+        return self
+
+
 class TrainingConfig(Model):
     """Keras model on gathered features."""
 
@@ -337,6 +422,9 @@ class TrainingConfig(Model):
     repeats: Annotated[Whole, Field(ge=1)] = 3
     folds: Annotated[Whole, Field(ge=2)] = 4
     seed: Whole = 0
+
+
+Analysis = StructureConfig | VibrationConfig | GruneisenConfig | ActivationConfig
 
 
 class Resources(Model):
@@ -363,6 +451,7 @@ class StageResources(Model):
     structure: Resources = Resources()
     vibration: Resources = Resources(memory=6.0)
     gruneisen: Resources = Resources(memory=6.0)
+    activation: Resources = Resources(memory=1.0)
 
 
 class Budget(Model):
@@ -402,6 +491,7 @@ class CampaignConfig(Model):
     structure: StructureConfig = StructureConfig()
     vibration: VibrationConfig = VibrationConfig()
     gruneisen: GruneisenConfig | None = None
+    activation: ActivationConfig | None = None
     stages: tuple[Stage, ...] = STAGES
     """Which of the stages run, of those that the samples and sections call for."""
     training: TrainingConfig = TrainingConfig()
@@ -427,10 +517,11 @@ class CampaignConfig(Model):
         return self
 
     @property
-    def analyses(self) -> dict[Stage, StructureConfig | VibrationConfig | GruneisenConfig]:
+    def analyses(self) -> dict[Stage, Analysis]:
         """Settings of the stages that start from an inherent structure, as far as they run."""
-        settings: dict[Stage, StructureConfig | VibrationConfig | GruneisenConfig | None] = {
+        settings: dict[Stage, Analysis | None] = {
             "structure": self.structure, "vibration": self.vibration, "gruneisen": self.gruneisen,
+            "activation": self.activation,
         }  # fmt: skip
         return {stage: found for stage, found in settings.items() if found is not None and stage in self.stages}
 

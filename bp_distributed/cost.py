@@ -16,7 +16,7 @@ from typing import Any
 
 from bp_distributed import durable
 from bp_distributed.physics.pace import MINIMISATION_STEPS
-from bp_distributed.plan import MeltSpec, Plan, TaskSpec
+from bp_distributed.plan import SECONDS_PER_SADDLE, MeltSpec, Plan, TaskSpec
 
 TYPICAL = {"md_seconds_per_atom_step": 2.7e-6, "eigh_seconds_per_n3": 2.3e-10, "pdf_seconds_per_atom": 5e-4}
 """Used where this machine was not measured: one core of a 2-core virtual machine of 2026.
@@ -42,8 +42,15 @@ _LOW_SHARE, _LOW_SHARE_CUT = 0.06, 10.0
 _OTHER_VIBRATION_S_PER_ATOM = 1.6e-3
 """Assembly, elastic constants and atomic quantities."""
 
+_WHOLE_EVALUATIONS = 60
+"""Evaluations of the forces on all atoms that check one saddle of an active region."""
+
+_SADDLE_BYTES = 60.0
+"""Of one successful search."""
+
 _EMPTY_RESULT_BYTES = {
-    "melt": 37_000, "quench": 26_000, "relax": 10_000, "structure": 20_000, "vibration": 42_000, "gruneisen": 20_000
+    "melt": 37_000, "quench": 26_000, "relax": 10_000, "structure": 20_000, "vibration": 42_000, "gruneisen": 20_000,
+    "activation": 60_000,
 }  # fmt: skip
 """netCDF's own share, which is larger than the numbers of a small sample."""
 
@@ -105,6 +112,8 @@ def task_seconds(plan: Plan, task: TaskSpec, calibration: Mapping[str, Any] | No
             work = n_atoms * rates["pdf_seconds_per_atom"]
         case "vibration":
             work = _modes_seconds(n_atoms, task.request, rates) + _OTHER_VIBRATION_S_PER_ATOM * n_atoms
+        case "activation":
+            work = _search_seconds(n_atoms, task, rates)
         case _:  # modes at three volumes
             work = 3 * (_minimisation_seconds(n_atoms, rates) + _modes_seconds(n_atoms, task.request, rates))
     return START_S + float(work)
@@ -112,6 +121,16 @@ def task_seconds(plan: Plan, task: TaskSpec, calibration: Mapping[str, Any] | No
 
 def _minimisation_seconds(n_atoms: int, rates: Mapping[str, Any]) -> float:
     return float(MINIMISATION_STEPS * n_atoms * rates["md_seconds_per_atom_step"])
+
+
+def _search_seconds(n_atoms: int, task: TaskSpec, rates: Mapping[str, Any]) -> float:
+    """Return core-seconds: saddles of active regions, whatever the sample's size, and checks in the whole sample."""
+    saddles = len(task.atoms) * int(task.request["events_per_atom"])
+    slower = rates["md_seconds_per_atom_step"] / TYPICAL["md_seconds_per_atom_step"]
+    stride = int(task.request["boundary_stride"])
+    checked = saddles / stride if stride else 0.0
+    whole = _WHOLE_EVALUATIONS * n_atoms * rates["md_seconds_per_atom_step"]
+    return float(saddles * SECONDS_PER_SADDLE * slower + checked * whole)
 
 
 def _modes_seconds(n_atoms: int, request: Mapping[str, Any], rates: Mapping[str, Any]) -> float:
@@ -158,6 +177,8 @@ def task_bytes(plan: Plan, task: TaskSpec) -> float:
             numbers = n_atoms * (24.0 + 0.72 * (16.0 + 4.0 * bins))
             if request["store_vectors"] == "float32":
                 numbers += 12.0 * n_atoms * _low_modes(n_atoms, float(request["omega_cut"]))
+        case "activation":
+            numbers = _SADDLE_BYTES * len(task.atoms) * int(request["events_per_atom"])
         case _:
             every = n_atoms <= request["all_vectors_below_atoms"]
             modes = 3.0 * n_atoms if every else _low_modes(n_atoms, float(request["omega_cut"]))

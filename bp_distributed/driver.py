@@ -225,7 +225,8 @@ class Driver:
         heapq.heappush(self._ready.setdefault(self._placed[task.key].lane, []), entry)
 
     def _depth(self, task: TaskSpec) -> int:
-        return self.store.plan.stages.index(task.stage)
+        """Return how late a stage runs; batches are many and nothing waits for them, so they only fill what is left."""
+        return -1 if task.part else self.store.plan.stages.index(task.stage)
 
     @cached_property
     def _budget(self) -> Budget:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """All samples as one ``xarray.Dataset`` on disk: what a person analyses and what training starts from.
 
-Quantities of a whole sample lie along ``sample``; quantities of single atoms along ``row`` and histories along
-``history_row``, sample after sample, counted by ``row_size`` and ``history_row_size`` (CF contiguous ragged arrays).
-A sample that lacks a stage stays listed, with NaN.  Atomic pair distributions and vectors of modes stay in the samples'
+Quantities of a whole sample lie along ``sample``; quantities of single atoms along ``row``, histories along
+``history_row`` and saddle searches along ``searched_row`` (one searched atom each, told by ``searched_atom``), sample
+after sample, counted by ``row_size``, ``history_row_size`` and ``searched_row_size`` (CF contiguous ragged arrays).
+What the searches of an atom say in a few numbers lies along ``row`` again, beside its other quantities.  A sample that lacks a stage stays listed, with NaN.  Atomic pair distributions and vectors of modes stay in the samples'
 own files: they are too large to copy.
 """
 
@@ -22,6 +23,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bp_distributed.errors import CampaignError, Reason, StoreError
+from bp_distributed.physics.activation_summary import summarise
 from bp_distributed.units import VARIABLES, Variable
 
 GRIDS = {"r_bin": "r", "omega_bin": "omega", "low_omega_bin": "low_omega", "kpm_bin": "kpm_omega"}
@@ -32,10 +34,19 @@ LEFT_OUT = frozenset(
 )
 SINGLE_PRECISION = frozenset(
     {"partial_pdf", "total_pdf", "vdos", "reduced_vdos", "atomic_vdos", "atomic_intensity", "atomic_window_intensity",
-     "participation_ratio"}
+     "participation_ratio", "activation_energy", "refined_activation_energy", "saddle_eigenvalue",
+     "saddle_displacement", "end_energy", "end_displacement", "boundary_error"}
 )  # fmt: skip
-ROWS = {"atom": ("row", "row_size"), "history": ("history_row", "history_row_size")}
+COUNTS = frozenset({"n_tried", "n_succeeded", "n_connected", "n_unique"})
+"""Zero, not missing, where an atom was not searched."""
+ROWS = {
+    "atom": ("row", "row_size"),
+    "history": ("history_row", "history_row_size"),
+    "searched": ("searched_row", "searched_row_size"),
+}
 """Ragged dimension of a single sample, its name here, and the variable that counts it."""
+_GROWING = ("history", "searched")
+"""Ragged dimensions whose lengths are known only when a sample was read."""
 
 _SPECTRAL = frozenset({"omega_bin", "kpm_bin"})
 
@@ -49,6 +60,8 @@ SAMPLE_VARIABLES = {
     "composition": Variable(("sample", "element"), "1", "atomic fraction of the element"),
     "row_size": Variable(("sample",), "1", "number of atoms stored for the sample"),
     "history_row_size": Variable(("sample",), "1", "number of history records stored for the sample"),
+    "searched_row_size": Variable(("sample",), "1", "number of atoms whose saddle searches are stored for the sample"),
+    "searched_planned": Variable(("sample",), "1", "number of atoms whose saddle searches the campaign asks for"),
 }
 TEXTS = {
     "sample_id": "content hash of what defines the sample",
@@ -79,6 +92,8 @@ class GatherItem:
     stages : mapping of str to Dataset or callable
         Finished stages by name.  A callable is called when the sample's turn comes, and what it returns is let go
         again, so that the samples never lie in memory twice.
+    searched_planned : int
+        Atoms whose saddle searches the campaign asks for; there may be results of fewer.
     """
 
     sample_id: str
@@ -91,6 +106,7 @@ class GatherItem:
     replica: int = 0
     rejected: str = ""
     stages: Mapping[str, Stage] = field(default_factory=dict)
+    searched_planned: int = 0
 
     @property
     def has_atoms(self) -> bool:
@@ -110,7 +126,8 @@ class _Columns:
         self.first_row = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         self.arrays: dict[str, NDArray[Any]] = {}
         self.grids: dict[str, NDArray[Any]] = {}
-        self.histories: dict[str, dict[int, NDArray[Any]]] = {}
+        self.growing: dict[str, dict[str, dict[int, NDArray[Any]]]] = {dim: {} for dim in _GROWING}
+        """Ragged arrays by dimension, name and sample."""
 
     def add(self, index: int, name: str, values: NDArray[Any]) -> None:
         """Put one variable of one sample in its place."""
@@ -119,8 +136,9 @@ class _Columns:
             self._grid(index, name, values)
         elif dims[:1] == ("atom",):
             self._rows(index, name, values)
-        elif dims[:1] == ("history",):
-            self.histories.setdefault(name, {})[index] = values
+        elif dims[:1] and dims[0] in _GROWING:
+            kept = values.astype(np.float32) if name in SINGLE_PRECISION else values
+            self.growing[dims[0]].setdefault(name, {})[index] = kept
         else:
             self._padded(index, name, values)
 
@@ -161,6 +179,8 @@ class _Columns:
 def _empty(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     if name == "species":
         return np.zeros(shape, dtype=np.int8)
+    if name in COUNTS:
+        return np.zeros(shape, dtype=np.int32)
     if name in SINGLE_PRECISION:
         return np.full(shape, np.nan, dtype=np.float32)
     return np.full(shape, np.nan, dtype=np.float64 if dtype.kind in "fiu" else dtype)
@@ -178,8 +198,34 @@ def _collect(items: list[GatherItem], on_sample: Callable[[], object]) -> tuple[
             for name in found.variables:
                 if name in VARIABLES and name not in LEFT_OUT:
                     columns.add(index, str(name), found[name].to_numpy())
+            if "search_code" in found:
+                for name, values in _per_atom(found, item.n_atoms).items():
+                    columns.add(index, name, values)
         on_sample()
     return columns, elements
+
+
+def _per_atom(searched: xr.Dataset, n_atoms: int) -> dict[str, NDArray[Any]]:
+    """Return what the searches of each atom say; NaN, or a count of 0, for atoms that were not searched."""
+    whole = {}
+    for name, values in summarise({str(name): searched[name].to_numpy() for name in searched.variables}).items():
+        whole[name] = _empty(name, (n_atoms,), values.dtype)
+        whole[name][searched["searched_atom"].to_numpy()] = values
+    return whole
+
+
+def joined(batches: Iterable[xr.Dataset]) -> xr.Dataset:
+    """Return batches of one stage of one sample as one result, in the order given.
+
+    Every variable is joined along its first dimension; attributes are those that all batches have in common.
+    """
+    parts = list(batches)
+    variables = {
+        name: (known.dims, np.concatenate([part[name].to_numpy() for part in parts]), known.attrs)
+        for name, known in parts[0].variables.items()
+    }
+    shared = {key: text for key, text in parts[0].attrs.items() if all(part.attrs.get(key) == text for part in parts)}
+    return xr.Dataset(variables, attrs=shared)
 
 
 # ---- the dataset ------------------------------------------------------------------------------------------------------
@@ -220,12 +266,13 @@ def gather(
         dataset[name] = _labelled(SAMPLE_VARIABLES[name], values)
     for name, values in columns.arrays.items():
         dataset[name] = _labelled(VARIABLES[name], _without_gaps(name, columns, values))
-    _add_histories(dataset, columns, len(items))
+    for dim in _GROWING:
+        _add_growing(dataset, columns.growing[dim], dim, len(items))
     return _finish(dataset, items, columns.grids, elements, attrs)
 
 
 def _sample_variables(items: list[GatherItem], elements: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    return {
+    variables: dict[str, NDArray[Any]] = {
         "cooling_rate": np.array([item.cooling_rate for item in items], dtype=np.float64),
         "n_atoms": np.array([item.n_atoms for item in items], dtype=np.int32),
         "seed": np.array([item.seed for item in items], dtype=np.int64),
@@ -236,6 +283,9 @@ def _sample_variables(items: list[GatherItem], elements: tuple[str, ...]) -> dic
         ),
         "composition": np.array([[item.composition.get(element, 0.0) for element in elements] for item in items]),
     }
+    if any(planned := [item.searched_planned for item in items]):
+        variables["searched_planned"] = np.array(planned, dtype=np.int32)
+    return variables
 
 
 def _verdict(item: GatherItem, rejected: str) -> int:
@@ -246,10 +296,8 @@ def _verdict(item: GatherItem, rejected: str) -> int:
 
 def _labelled(known: Variable, values: NDArray[Any]) -> xr.Variable:
     dims = known.dims
-    if dims[:1] == ("atom",):
-        dims = (ROWS["atom"][0], *dims[1:])
-    elif dims[:1] == ("history",):
-        dims = (ROWS["history"][0], *dims[1:])
+    if dims[:1] and dims[0] in ROWS:
+        dims = (ROWS[dims[0]][0], *dims[1:])
     elif dims[:1] != ("sample",):
         dims = ("sample", *dims)
     return xr.Variable(dims, values, {"units": known.units, "long_name": known.long_name})
@@ -274,20 +322,24 @@ def _all_modes_known(columns: _Columns) -> NDArray[np.bool_]:
     return np.asarray(known >= columns.arrays["n_modes"])
 
 
-def _add_histories(dataset: xr.Dataset, columns: _Columns, n_samples: int) -> None:
+def _add_growing(dataset: xr.Dataset, found: Mapping[str, dict[int, NDArray[Any]]], dim: str, n_samples: int) -> None:
+    """Add ragged arrays and how long each sample's is; a sample that lacks one of several has NaN there."""
     sizes = np.zeros(n_samples, dtype=np.int64)
-    for per_sample in columns.histories.values():
+    for per_sample in found.values():
         for index, values in per_sample.items():
             sizes[index] = max(sizes[index], len(values))
     if not sizes.any():
         return
-    dataset["history_row_size"] = _labelled(SAMPLE_VARIABLES["history_row_size"], sizes.astype(np.int32))
+    count = ROWS[dim][1]
+    dataset[count] = _labelled(SAMPLE_VARIABLES[count], sizes.astype(np.int32))
     first = np.concatenate([[0], np.cumsum(sizes)])
-    for name, per_sample in columns.histories.items():
-        joined = np.full(int(first[-1]), np.nan)
+    for name, per_sample in found.items():
+        like = next(iter(per_sample.values()))
+        shape = (int(first[-1]), *like.shape[1:])
+        whole = np.full(shape, np.nan if like.dtype.kind == "f" else -1, like.dtype)
         for index, values in per_sample.items():
-            joined[first[index] : first[index] + len(values)] = values
-        dataset[name] = _labelled(VARIABLES[name], joined)
+            whole[first[index] : first[index] + len(values)] = values
+        dataset[name] = _labelled(VARIABLES[name], whole)
 
 
 def _finish(

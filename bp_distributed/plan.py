@@ -9,8 +9,10 @@ the seeds only, so that two blocks of one kind hold different samples.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
+import random
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from typing import Any
 from bp_distributed.config import (
     DEFAULT_POTENTIAL,
     STAGES,
+    ActivationConfig,
     CampaignConfig,
     GivenBlock,
     MeltedBlock,
@@ -33,7 +36,8 @@ from bp_distributed.config import (
 from bp_distributed.errors import ConfigError
 
 PROTOCOL_VERSION: dict[Stage, int] = {
-    "melt": 1, "quench": 1, "relax": 1, "structure": 1, "vibration": 2, "gruneisen": 1
+    "melt": 1, "quench": 1, "relax": 1, "structure": 1, "vibration": 2, "gruneisen": 1,
+    "activation": 1,
 }  # fmt: skip
 """Raised when a stage's code gives other numbers for the same request; part of every id."""
 
@@ -50,6 +54,12 @@ PACKED_BYTES_PER_N2 = 4
 
 LOW_MODES_BYTES, LOW_MODES_BYTES_PER_N2 = 1e9, 1.6
 """Of low modes by products: the operator, and the vectors that span them (measured at n = 58,956: 6.0 GiB)."""
+
+SECONDS_PER_SADDLE = 0.5
+"""Core-seconds until a search ends at a saddle, failures on the way included, on one core of 2026.
+
+Batches are sized with it, and with nothing that was measured on the machine at hand: a plan is the same everywhere.
+"""
 
 _ID_LENGTH = 20
 _SETFL = (".eam.fs", ".eam.alloy")
@@ -154,7 +164,7 @@ class MeltSpec:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One stage of one sample (or melt)."""
+    """One stage of one sample (or melt), or one batch of atoms of a stage that searches atom by atom."""
 
     stage: Stage
     owner: str
@@ -165,17 +175,33 @@ class TaskSpec:
     """Parameters for :mod:`bp_distributed.physics`."""
     source: str = ""
     """Campaign-relative path of a structure file, for ``relax``."""
+    part: str = ""
+    """Number of the batch; empty where a stage is one task."""
+    atoms: tuple[int, ...] = ()
+    """Atoms of the batch."""
 
     @property
     def key(self) -> str:
-        """Name of the task in the campaign: ``stage-owner``."""
-        return f"{self.stage}-{self.owner}"
+        """Name of the task in the campaign: ``stage-owner``, or ``stage-owner-part``."""
+        return f"{self.stage}-{self.owner}" + (f"-{self.part}" if self.part else "")
+
+    @property
+    def name(self) -> str:
+        """What it is called beside its sample: the stage, and the number of a batch."""
+        return f"{self.stage} {self.part}" if self.part else self.stage
 
     @property
     def folder(self) -> str:
-        """Campaign-relative folder; other parameters give another folder."""
+        """Campaign-relative folder; other parameters, or other atoms, give another folder."""
         kind = "melts" if self.stage == "melt" else "samples"
-        return f"{kind}/{self.owner[:2]}/{self.owner}/{self.stage}-{self.digest[:8]}"
+        owner = f"{kind}/{self.owner[:2]}/{self.owner}"
+        name = f"{self.stage}/{self.part}" if self.part else self.stage
+        return f"{owner}/{name}-{self.digest[:8]}"
+
+    @property
+    def whole_request(self) -> dict[str, Any]:
+        """The request with what is this batch's own."""
+        return {**self.request, "atoms": list(self.atoms)} if self.part else self.request
 
 
 @dataclass(frozen=True)
@@ -259,7 +285,7 @@ class Plan:
         for sample in self.samples:
             kind = "melted" if isinstance(sample.origin, Melted) else "given"
             lines.append(_encode({"sample": {**vars(sample), "origin": {kind: vars(sample.origin)}}}))
-        lines += [_encode({"task": vars(task)}) for task in self.tasks]
+        lines += [line for _, alike in itertools.groupby(self.tasks, _line_of) for line in _task_lines(list(alike))]
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -282,12 +308,34 @@ class Plan:
             elif kind == "sample":
                 samples.append(_sample_from(content))
             else:
-                tasks.append(TaskSpec(**{**content, "needs": tuple(content["needs"])}))
+                tasks += _tasks_from(content)
         if potential is None:
             raise ValueError("no potential line")
         plan = cls(tuple(samples), tuple(melts), tuple(tasks), potential)
         vars(plan)["sha256"] = hashlib.sha256(text.encode()).hexdigest()  # of what was read, damage included
         return plan
+
+
+def _line_of(task: TaskSpec) -> tuple[str, ...]:
+    """Return what the tasks on one line of a plan have in common."""
+    return (task.stage, task.owner, "in parts" if task.part else "")
+
+
+def _task_lines(tasks: list[TaskSpec]) -> list[str]:
+    """Return one line per task, but one for all batches of a sample: they share all but atoms and digest."""
+    names = [name for name in vars(tasks[0]) if name not in {"part", "atoms"}]
+    if not tasks[0].part:
+        return [_encode({"task": {name: getattr(task, name) for name in names}}) for task in tasks]
+    shared = {name: getattr(tasks[0], name) for name in names if name != "digest"}
+    return [_encode({"task": {**shared, "parts": [[task.part, task.digest, task.atoms] for task in tasks]}})]
+
+
+def _tasks_from(content: dict[str, Any]) -> list[TaskSpec]:
+    parts = content.pop("parts", None)
+    shared = {**content, "needs": tuple(content["needs"])}
+    if parts is None:
+        return [TaskSpec(**shared)]
+    return [TaskSpec(**shared, digest=digest, part=part, atoms=tuple(atoms)) for part, digest, atoms in parts]
 
 
 def _sample_from(content: dict[str, Any]) -> SampleSpec:
@@ -412,7 +460,7 @@ class _Maker:
             **_dynamics(config),
         }
         self._cooling_fingerprint = digest(self._cooling)
-        self._analysis = [self._prepared(stage) for stage in config.analyses]
+        self._analysis = [self._prepared(stage) for stage in config.analyses if stage != "activation"]
 
     def _prepared(self, stage: Stage) -> tuple[Stage, dict[str, Any], str]:
         request = {"elements": list(self.potential.elements), **self.config.analyses[stage].model_dump()}
@@ -512,7 +560,7 @@ class _Maker:
     def _warn_of_memory(self) -> None:
         largest = max((sample.n_atoms for sample in self.samples.values()), default=0)
         for stage, settings in self.config.analyses.items():
-            if isinstance(settings, StructureConfig):
+            if isinstance(settings, (StructureConfig, ActivationConfig)):
                 continue
             needed = modes_bytes(largest, settings.all_vectors_below_atoms, self.config.vibration) / 2**30
             given = getattr(self.config.resources, stage).memory
@@ -563,6 +611,44 @@ class _Maker:
     def _analyse(self, sid: str, start: str) -> None:
         for stage, request, fingerprint in self._analysis:
             self.tasks.append(TaskSpec(stage, sid, _task_digest(stage, sid, fingerprint), (start,), request))
+        if "activation" in self.config.analyses and self.config.activation is not None:
+            self._search(sid, start, self.config.activation)
+
+    def _search(self, sid: str, start: str, settings: ActivationConfig) -> None:
+        """Add the batches of saddle searches of one sample.
+
+        A batch is known by its atoms: where batches are cut otherwise, or more atoms are searched, those that hold the
+        same atoms as before keep their results.
+        """
+        sought = settings.model_dump(exclude={"atoms", "batch_minutes"})
+        seed = derived_seed("activation", self.config.seed, sid)
+        request = {"elements": list(self.potential.elements), "seed": seed, **sought}
+        fingerprint = digest(request)
+        whole = self._complete(request)
+        atoms = self._searched(sid, settings.atoms)
+        step = max(1, int(60.0 * settings.batch_minutes / (SECONDS_PER_SADDLE * settings.events_per_atom)))
+        for number, first in enumerate(range(0, len(atoms), step), start=1):
+            batch = atoms[first : first + step]
+            whole_digest = _task_digest("activation", sid, fingerprint, *batch)
+            self.tasks.append(
+                TaskSpec("activation", sid, whole_digest, (start,), whole, part=f"{number:04d}", atoms=batch)
+            )
+
+    def _searched(self, sid: str, wanted: str | int | tuple[int, ...]) -> tuple[int, ...]:
+        """Return the atoms of a sample that are searched, rising."""
+        sample = self.samples[sid]
+        if isinstance(wanted, str):
+            return tuple(range(sample.n_atoms))
+        most = wanted if isinstance(wanted, int) else wanted[-1] + 1
+        if most > sample.n_atoms:
+            asked = f"{wanted}" if isinstance(wanted, int) else f"atom {wanted[-1]}"
+            what = f"got {asked}, but {sample.label} has {sample.n_atoms} atoms"
+            raise ConfigError(self.config.where("activation", "atoms"), "activation.atoms", what)
+        if isinstance(wanted, tuple):
+            return wanted
+        draw = random.Random(derived_seed("searched atoms", self.config.seed, sid))  # noqa: S311 - not a secret
+        lot = [draw.random() for _ in range(sample.n_atoms)]  # of all of Python's generator only this never changes
+        return tuple(sorted(sorted(range(sample.n_atoms), key=lot.__getitem__)[:wanted]))
 
     def _task(
         self, stage: Stage, owner: str, needs: tuple[str, ...], request: dict[str, Any], source: str = "", *,

@@ -47,7 +47,7 @@ class Reader:
         """Return what is wrong with the file at ``path``, or an empty string.
 
         Wrong means: it does not open, a variable is not of this project, has unexpected dimensions or
-        units, or holds fill values or numbers that are not finite.
+        units, or holds fill values or numbers that are not finite (NaN is allowed where there may be gaps).
         """
         if self._process and self._process.poll() is not None:  # it was killed between two files
             self.close()
@@ -88,7 +88,10 @@ def examine(path: str) -> str:
                     return f"{name}: dimensions {variable.dimensions} and unit {variable.units!r} are not as defined"
                 for part in _parts(variable.shape):
                     values: Any = variable[part]
-                    if np.ma.is_masked(values) or not np.isfinite(np.ma.getdata(values)).all():
+                    numbers = np.ma.getdata(values)
+                    if known.has_gaps and not np.isinf(numbers).any():
+                        continue
+                    if np.ma.is_masked(values) or not np.isfinite(numbers).all():
                         return f"{name}: holds missing or non-finite numbers"
     except (OSError, RuntimeError, AttributeError, ValueError, KeyError) as error:
         return f"{type(error).__name__}: {error}"

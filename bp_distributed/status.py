@@ -37,6 +37,56 @@ class StageRow:
         return sum(self.counts[state.value] for state in TERMINAL)
 
 
+@dataclass
+class Searches:
+    """What the committed batches of saddle searches found."""
+
+    planned: int = 0
+    """Saddles that the whole campaign asks for."""
+    searches: int = 0
+    successes: int = 0
+    """Searches that ended at a saddle."""
+    connected: int = 0
+    """Of these, at one that belongs to the minimum the search left."""
+    energy_sum_eV: float = 0.0
+    """Of the activation energies of all successes."""
+
+    def add(self, facts: Mapping[str, Any]) -> None:
+        """Count one batch, from the facts in its marker."""
+        for name in ("searches", "successes", "connected", "energy_sum_eV"):
+            setattr(self, name, getattr(self, name) + facts.get(name, 0))
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of searches that ended at a saddle."""
+        return self.successes / self.searches if self.searches else None
+
+    @property
+    def connected_share(self) -> float | None:
+        """Share of successes that are connected to the minimum they started from."""
+        return self.connected / self.successes if self.successes else None
+
+    @property
+    def mean_energy_eV(self) -> float | None:  # noqa: N802 - the unit
+        """Mean activation energy over all successes, the paper's mean."""
+        return self.energy_sum_eV / self.successes if self.successes else None
+
+    @property
+    def sentence(self) -> str:
+        """Return the figures as people read them."""
+        if not self.successes:
+            return f"{self.searches:,} searches, no saddle yet"
+        return (
+            f"{self.successes:,} of about {self.planned:,} saddles; {self.success_rate:.0%} of {self.searches:,} searches "
+            f"succeeded, {self.connected_share:.0%} of these connected, mean barrier {self.mean_energy_eV:.3f} eV"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        rates = {name: getattr(self, name) for name in ("success_rate", "connected_share", "mean_energy_eV")}
+        return {**asdict(self), **rates}
+
+
 @dataclass(frozen=True)
 class Running:
     """One task at work."""
@@ -76,6 +126,8 @@ class Status:
     driver: str
     eta_s: float | None
     lanes: list[LaneRow] = field(default_factory=list)
+    searches: Searches | None = None
+    """None where the campaign has no saddle searches."""
 
     @property
     def finished(self) -> bool:
@@ -109,7 +161,8 @@ class Status:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data, for ``bpd status --json``."""
-        return {**asdict(self), "finished": self.finished, "quarantined": self.quarantined}
+        searches = self.searches.to_json() if self.searches else None
+        return {**asdict(self), "searches": searches, "finished": self.finished, "quarantined": self.quarantined}
 
 
 def campaign_status(
@@ -161,7 +214,16 @@ def campaign_status(
         driver=f"{driver['user']} on {driver['host']}, pid {driver['pid']}" if driver else "",
         eta_s=left * HOUR_S / slots if left and slots else None,
         lanes=lane_rows(store.root),
+        searches=_searches(store, states),
     )
+
+
+def _searches(store: Store, states: Mapping[str, TaskState]) -> Searches | None:
+    batches = [task for task in store.plan.tasks if task.part]
+    found = Searches(sum(len(task.atoms) * int(task.request["events_per_atom"]) for task in batches))
+    for task in batches:
+        found.add((states[task.key].manifest or {}).get("facts", {}))
+    return found if batches else None
 
 
 def states_now(
@@ -210,7 +272,7 @@ def _running(store: Store, states: Mapping[str, TaskState]) -> list[Running]:
         fraction = _fraction(state.running) if progress else None
         elapsed = time.time() - float(claim.get("opened", time.time()))
         task = store.plan.task(key)
-        name = f"{task.stage} {store.plan.label(task.owner)}"
+        name = f"{task.name} {store.plan.label(task.owner)}"
         found.append(Running(key, name, str(claim.get("host", "")), elapsed, fraction, str(progress.get("note", ""))))
     return found
 

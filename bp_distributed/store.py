@@ -9,6 +9,7 @@ path                                  content
 ``plan/plan-<sha>.jsonl``             the samples and tasks of one configuration
 ``potentials/``, ``structures/``      the inputs, by content
 ``samples/<aa>/<sid>/<stage>-<8>/``   one task: ``attempts/``, ``result-<sha16>.nc``, one marker
+``samples/<aa>/<sid>/activation/``    a folder ``<part>-<8>/`` per batch of atoms, each a task of its own
 ``melts/<aa>/<id>/melt-<8>/``         the same for melts
 ``lock/``, ``journal/``               who drives, and what was done when (history, not truth)
 ``products/``                         gathered dataset, trained model, report; derived, may be deleted
@@ -141,14 +142,16 @@ class Store:
         resources = self.record["config"]["resources"][task.stage]
         spec = self.plan.spec(task.owner)
         attributes = {
-            "title": f"{task.stage} of {spec.label}",
+            "title": f"{task.name} of {spec.label}",
             "bp_owner": task.owner,
             "bp_task_digest": task.digest,
             "bp_potential_sha256": self.plan.potential.sha256,
             "elements": " ".join(self.plan.potential.elements),
         }
+        if task.part:
+            attributes["bp_request"] = json.dumps(task.request, sort_keys=True)
         return Job(
-            key=task.key, stage=task.stage, root=str(self.root), folder=task.folder, request=task.request,
+            key=task.key, stage=task.stage, root=str(self.root), folder=task.folder, request=task.whole_request,
             potential=self.plan.potential.file, source=task.source or (self.plan.task(task.needs[0]).folder if task.needs else ""),
             epoch=epoch, deadline_s=Resources(**resources).walltime_s, threads=resources["cores"],
             memory_bytes=resources["memory"] * 2**30, attributes=attributes,

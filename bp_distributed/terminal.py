@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -28,7 +29,7 @@ from bp_distributed.efficiency import Efficiency
 from bp_distributed.errors import CampaignError, ConfigError
 from bp_distributed.plan import Plan
 from bp_distributed.presets import preset_text
-from bp_distributed.status import StageRow, Status, campaign_status, states_now
+from bp_distributed.status import Searches, StageRow, Status, campaign_status, states_now
 from bp_distributed.status_page import duration, hours, shown_states
 from bp_distributed.store import State, Store
 
@@ -303,12 +304,15 @@ def one_line(status: Status) -> str:
         for running in status.running
     )
     eta = f", about {duration(status.eta_s)} left" if status.eta_s else ""
+    eta += f"; {status.searches.sentence}" if status.searches and status.searches.searches else ""
     return f"{status.ended}/{status.tasks} tasks ended{eta}" + (f"; running: {running}" if running else "")
 
 
 def status_view(status: Status) -> RenderableType:
     """Return the status table with bars, and the running tasks, batch jobs and failures under it."""
     lines: list[RenderableType] = [_stage_table(status, wide=console.width >= WIDE)]
+    if status.searches:
+        lines.append(f"saddle searches: {status.searches.sentence}")
     if status.running:
         lines.append(_running_table(status))
     if status.lanes:
@@ -443,9 +447,19 @@ def print_samples(campaign: Campaign) -> None:
     states = store.states()
     table = Table("id", "label", *store.plan.stages)
     for owner in store.plan.owners:
-        cells: dict[str, str] = {task.stage: states[task.key].state.value for task in store.plan.tasks_of(owner)}
+        found: dict[str, list[str]] = {}
+        for task in store.plan.tasks_of(owner):
+            found.setdefault(task.stage, []).append(states[task.key].state.value)
+        cells = {stage: _counted(words) for stage, words in found.items()}
         table.add_row(owner[:8], store.plan.label(owner), *(cells.get(stage, "·") for stage in store.plan.stages))
     console.print(table)
+
+
+def _counted(states: Sequence[str]) -> str:
+    """Return the state of a stage, or the states of its batches with their numbers."""
+    if len(states) == 1:
+        return states[0]
+    return ", ".join(f"{count} {state}" for state, count in Counter(states).most_common())
 
 
 def sample_json(campaign: Campaign, name: str) -> dict[str, Any]:
@@ -459,8 +473,8 @@ def sample_json(campaign: Campaign, name: str) -> dict[str, Any]:
             {"folder": str(a.folder), "claim": a.claim, "failure": a.failure, "running": a.is_running}
             for a in campaign.attempts(task)
         ]
-        stages[task.stage] = {"state": state.state.value, "manifest": state.manifest, "attempts": attempts,
-                              "folder": str(store.folder(task)), "request": task.request}  # fmt: skip
+        stages[task.name] = {"state": state.state.value, "manifest": state.manifest, "attempts": attempts,
+                             "folder": str(store.folder(task)), "request": task.whole_request}  # fmt: skip
     owner = tasks[0].owner
     sample = store.plan.spec(owner)
     return {"id": owner, "label": store.plan.label(owner), "spec": asdict(sample), "stages": stages}
@@ -474,15 +488,41 @@ def print_sample(campaign: Campaign, name: str) -> None:
         console.print(f"  {key}: {value}", style="dim")
     table = Table("stage", "state", "attempts", "seconds", "scalars, or what went wrong")
     store = campaign.store
-    for task in campaign.tasks_of([name]):
-        stage = content["stages"][task.stage]
+    tasks = campaign.tasks_of([name])
+    for task in tasks:
+        if task.part and len(tasks) > 1:
+            continue
+        stage = content["stages"][task.name]
         seconds = (stage["manifest"] or {}).get("seconds")
         table.add_row(
-            task.stage, stage["state"], str(len(stage["attempts"])), f"{seconds:.1f}" if seconds else "–",
+            task.name, stage["state"], str(len(stage["attempts"])), f"{seconds:.1f}" if seconds else "–",
             _stage_words(store, task, stage),
         )  # fmt: skip
+    batches = [content["stages"][task.name] for task in tasks if task.part]
+    if len(tasks) > 1 and batches:
+        table.add_row(*_batch_cells(batches))
     console.print(table)
     console.print(f"[dim]{store.root / 'samples'}[/dim]")
+
+
+def _batch_cells(batches: Sequence[dict[str, Any]]) -> list[str]:
+    """Return one line for all batches of a sample: thousands of lines would bury the rest."""
+    manifests = [batch["manifest"] for batch in batches if batch["state"] in {State.DONE, State.REJECTED}]
+    found = Searches()
+    for manifest in manifests:
+        found.add(manifest["facts"])
+    mean = f", mean barrier {found.mean_energy_eV:.5g} eV" if found.mean_energy_eV is not None else ""
+    words = [f"{found.searches} searches, {found.successes} saddles, {found.connected} connected{mean}"]
+    words += [
+        f"[red]{attempt['failure']['cause']}[/red]: {attempt['failure']['message']}"
+        for batch in batches
+        for attempt in batch["attempts"]
+        if attempt["failure"]
+    ][:MAX_RUNNING]
+    seconds = sum(manifest["seconds"] for manifest in manifests)
+    attempts = sum(len(batch["attempts"]) for batch in batches)
+    states = _counted([batch["state"] for batch in batches])
+    return ["activation", states, str(attempts), f"{seconds:.1f}" if seconds else "–", "\n".join(words)]
 
 
 def _stage_words(store: Store, task: Any, stage: dict[str, Any]) -> str:
@@ -587,6 +627,11 @@ def gather_with_display(campaign: Campaign) -> None:
     path = campaign.dataset_path
     sizes = ", ".join(f"{name} {length}" for name, length in dataset.sizes.items())
     console.print(f"gathered {dataset.sizes['sample']} samples: {path} ({size(path.stat().st_size)})\n{sizes}")
+    if "searched_planned" in dataset.coords:
+        planned = int(dataset["searched_planned"].sum())
+        found = int(dataset["searched_row_size"].sum()) if "searched_row_size" in dataset.coords else 0
+        missing = "" if found == planned else "; 'bpd run' continues with the rest"
+        console.print(f"saddle searches of {found} of {planned} atoms{missing}")
 
 
 def train_with_display(campaign: Campaign) -> None:

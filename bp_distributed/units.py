@@ -35,6 +35,8 @@ class Variable(NamedTuple):
     dims: tuple[str, ...]
     units: str
     long_name: str
+    has_gaps: bool = False
+    """NaN stands where nothing is known; in all other results it is an error."""
 
 
 VARIABLES: dict[str, Variable] = {
@@ -78,6 +80,45 @@ VARIABLES: dict[str, Variable] = {
     "volume_departure": Variable((), "1", "distance of the minima at other volumes from linear response, relative"),
     "volume_departure_distance": Variable((), "angstrom", "the same of the atom that departs most"),
     "volume_jump": Variable((), "1", "1 if a minimum at another volume is another one, and rank_gruneisen meaningless"),
+    # activation
+    "searched_atom": Variable(("searched",), "1", "index of the searched atom in the sample, from 0"),
+    "search_code": Variable(("searched", "trial"), "1", "how the search ended: 0 at a saddle, -1 not tried"),
+    "activation_energy": Variable(
+        ("searched", "trial"), "eV", "energy of the saddle at the paper's tolerance of force", has_gaps=True
+    ),
+    "refined_activation_energy": Variable(
+        ("searched", "trial"), "eV", "energy of the refined saddle above the start", has_gaps=True
+    ),
+    "saddle_eigenvalue": Variable(
+        ("searched", "trial"), "eV angstrom-2", "lowest eigenvalue of the Hessian there", has_gaps=True
+    ),
+    "saddle_index": Variable(("searched", "trial"), "1", "negative eigenvalues found at the saddle; 2 are two or more"),
+    "saddle_connected": Variable(("searched", "trial"), "1", "1 if one end relaxes to the start, -1 unknown"),
+    "saddle_first_trial": Variable(("searched", "trial"), "1", "earliest trial of the atom that found the same saddle"),
+    "saddle_displacement": Variable(
+        ("searched", "trial"), "angstrom", "farthest that an atom moved to the saddle", has_gaps=True
+    ),
+    "end_energy": Variable(
+        ("searched", "trial", "end"), "eV", "energy of the relaxed end; end 0 is nearer the start", has_gaps=True
+    ),
+    "end_displacement": Variable(
+        ("searched", "trial", "end"), "angstrom", "farthest that an atom moved to the end", has_gaps=True
+    ),
+    "force_evaluations": Variable(("searched", "trial"), "1", "evaluations of energy and forces by the search"),
+    "hessian_products": Variable(("searched", "trial"), "1", "products of Hessian and vector by the search"),
+    "boundary_error": Variable(
+        ("searched", "trial"), "eV", "saddle energy minus that with all atoms free to move", has_gaps=True
+    ),
+    # what the searches of one atom say
+    "n_tried": Variable(("atom",), "1", "searches begun from the atom; 0 if it was not chosen"),
+    "n_succeeded": Variable(("atom",), "1", "searches that ended at a saddle"),
+    "n_connected": Variable(("atom",), "1", "searches that ended at a first-order saddle connected to the start"),
+    "n_unique": Variable(("atom",), "1", "distinct saddles among these"),
+    "mean_activation_energy": Variable(("atom",), "eV", "mean of activation_energy over all successes (paper)"),
+    "refined_mean_activation_energy": Variable(("atom",), "eV", "mean of the refined energy over all successes"),
+    "connected_mean_activation_energy": Variable(("atom",), "eV", "mean of the refined energy, connected saddles"),
+    "unique_mean_activation_energy": Variable(("atom",), "eV", "the same, each distinct saddle counted once"),
+    "min_activation_energy": Variable(("atom",), "eV", "refined energy of the lowest connected saddle"),
     # vibration
     "n_modes": Variable((), "1", "number of modes that exist, 3 N - 3"),
     "certified_below": Variable((), "rad ps-1", "no mode below this frequency is missing; 1.8e308 if all are known"),

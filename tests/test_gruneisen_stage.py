@@ -16,7 +16,7 @@ from bp_distributed.units import VARIABLES
 
 N_ATOMS = 108
 ORDER = list(VARIABLES)
-GRUNEISEN = set(ORDER[ORDER.index("gruneisen_frequency") : ORDER.index("n_modes")])
+GRUNEISEN = set(ORDER[ORDER.index("gruneisen_frequency") : ORDER.index("searched_atom")])
 
 CAMPAIGN = """\
 name: stage

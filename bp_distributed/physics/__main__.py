@@ -24,6 +24,7 @@ import numpy as np
 
 from bp_distributed.child import die_with_parent
 from bp_distributed.errors import ConfigError, FailureClass, InfrastructureError, ScienceError
+from bp_distributed.mpi_segments import sweep_mpi_segments
 from bp_distributed.physics.outcome import Outcome, Pause
 
 STEPS = {
@@ -33,6 +34,7 @@ STEPS = {
     "structure": "structure:structure_step",
     "vibration": "vibration:vibration_step",
     "gruneisen": "gruneisen:gruneisen_step",
+    "activation": "activation:activation_step",
     "calibrate": "calibrate:calibrate_step",
     "dry_run": "quench:dry_run_step",
 }
@@ -84,6 +86,7 @@ def _fail(kind: FailureClass, reason: str, message: str) -> dict[str, Any]:
 def main(step: str) -> int:
     """Run one step; return the exit code, 0 when a verdict (good or bad) was left."""
     die_with_parent()
+    sweep_mpi_segments()
     module, function = STEPS[step].split(":")
     request = json.loads(Path("request.json").read_text(encoding="utf-8"))
     inputs: dict[str, Any] = {}

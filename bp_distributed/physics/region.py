@@ -280,6 +280,7 @@ class Region:
         touched_t = region_kernels.touched(bound_ik, slot_p, n, self._touched_s)
         self._pairs = region_kernels.Pairs(bound_ik, site_p, slot_p, table_p, touched_t)
         self._pull_pk = np.empty((len(site_p), 3))
+        self._factors = region_kernels.Factors(*region_kernels.room_for_factors(bound_ik, len(self._species_s)))
         self._listed_mc = x_mc.copy()
 
     def _calculate(self) -> Floats:
@@ -321,15 +322,15 @@ class Region:
         return float(energy), forces_mc
 
     def products(self, x_mc: Floats) -> Product:
-        """Return v -> H v with the exact Hessian at a place, Å -> eV/Å, both of shape (n_mobile, 3).
+        """Return v -> H v with the exact Hessian at a place, Å -> eV/Å, both of shape (n_mobile, 3); till the next call.
 
         Costs an evaluation too unless the last one was made at the same place.
         """
         if self._at_mc is None or not np.array_equal(self._at_mc, x_mc):
             self.evaluate(x_mc)
-        tables, touched_t = self._landscape.tables, self._pairs.touched_t
-        parts = region_kernels.factors(self._site_sc, self._pairs, tables, self._slope_s, self._curvature_s)
-        factors, change_s = region_kernels.Factors(*parts), np.empty_like(self._rho_s)
+        tables, factors, touched_t = self._landscape.tables, self._factors, self._pairs.touched_t
+        region_kernels.factors(self._site_sc, self._pairs, tables, self._slope_s, self._curvature_s, factors)
+        change_s = np.empty_like(self._rho_s)
 
         def product(v_mc: Floats) -> Floats:
             self.n_products += 1

@@ -327,6 +327,13 @@ def _separation(site_sc, x, y, z, j):
 
 
 @_fast
+def _row_arrays(bound_ik):
+    """Return what ``_look_up`` fills, long enough for every row."""
+    n = max(bound_ik[:, 4] - bound_ik[:, 0])
+    return np.empty(n), np.empty(n), np.empty(n, np.int64)
+
+
+@_fast
 def _look_up(x, y, z, site_sc, site_q, table_q, tables, per_r_q, part_q, at_q):
     """Set, for the pairs of one row, 1/r, the row of the tables and the place within their interval.
 
@@ -373,8 +380,7 @@ def pair_sums(site_sc, pairs, tables, rho_s, energy_i, force_mc, pull_pk):
     Of near pairs φ'/r, f'_ij/r and f'_ji/r are left in ``pull_pk`` (one entry for each pair of the list).
     """
     scale, pair_tm, site_p, slot_p = tables.scale, tables.pair_tm, pairs.site_p, pairs.slot_p
-    n_longest = max(pairs.bound_ik[:, 4] - pairs.bound_ik[:, 0])
-    per_r_q, part_q, at_q = np.empty(n_longest), np.empty(n_longest), np.empty(n_longest, np.int64)
+    per_r_q, part_q, at_q = _row_arrays(pairs.bound_ik)
     force_mc[:] = 0.0
     for i in range(len(force_mc)):
         x, y, z, bound_k = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2], pairs.bound_ik[i]
@@ -484,77 +490,88 @@ def _add_block(block_im, i, across, along, ux, uy, uz):
 
 
 @_fast
-def factors(site_sc, pairs, tables, slope_s, curvature_s):
-    """Return the ``Factors`` at the place whose F' and F″ are given."""
-    square_max, scale, n_knots, n = tables.cutoff * tables.cutoff, tables.scale, tables.n_knots, len(pairs.bound_ik)
-    near_tm, pair_tm, site_p, slot_p, table_p = (
-        tables.near_tm,
-        tables.pair_tm,
-        pairs.site_p,
-        pairs.slot_p,
-        pairs.table_p,
-    )
-    room_k = np.zeros(4, np.int64)
+def room_for_factors(bound_ik, n_slots):
+    """Return empty arrays for the ``Factors`` of a list of pairs."""
+    n, room_k = len(bound_ik), np.zeros(4, np.int64)
     for i in range(n):
         for k in range(4):
-            room_k[k] += np.int64(pairs.bound_ik[i, k + 1] - pairs.bound_ik[i, k])
-    near_start_i, far_start_i = np.zeros(n + 1, np.uint64), np.zeros(n + 1, np.uint64)
-    frozen_start_i = np.zeros(n + 1, np.uint64)
-    near_j, near_nm = np.empty(room_k[0], np.uint32), np.empty((room_k[0], 7))
-    far_j, far_nm = np.empty(room_k[2], np.uint32), np.empty((room_k[2], 5))
-    frozen_s, frozen_nc = np.empty(room_k[1], np.uint32), np.empty((room_k[1], 3))
-    block_im, own_ic = np.zeros((n, 6)), np.zeros((n, 3))
-    n_near, n_far, n_frozen = 0, 0, 0
-    for i in range(n):
-        x, y, z, slope = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2], slope_s[i]
-        frozen_near, far_mobile, far_frozen = pairs.bound_ik[i, 1], pairs.bound_ik[i, 2], pairs.bound_ik[i, 3]
-        for p in range(pairs.bound_ik[i, 0], pairs.bound_ik[i, 4]):
-            dx, dy, dz = _separation(site_sc, x, y, z, site_p[p])
-            square = dx * dx + dy * dy + dz * dz
-            if square >= square_max:
-                continue
-            r = np.sqrt(square)
-            per_r = 1.0 / r
-            ux, uy, uz = dx * per_r, dy * per_r, dz * per_r
-            knot, part = _knot(r, scale, n_knots)
-            at = np.uint64(table_p[p]) + np.uint64(knot)
-            c_m = pair_tm[at]
-            tension = (_slope(c_m, 0, part, scale) - _value(c_m, 0, part) * per_r) * per_r
-            stiffness = (_curvature(c_m, 0, part, scale) - 2.0 * tension) * per_r
-            j = slot_p[p]
-            if p < far_mobile:
-                c_m = near_tm[at]
-                at_i, at_j = _slope(c_m, 4, part, scale), _slope(c_m, 8, part, scale)
-                tension += slope * at_i + slope_s[j] * at_j
-                stiffness += slope * _curvature(c_m, 4, part, scale) + slope_s[j] * _curvature(c_m, 8, part, scale)
-                across = tension * per_r
-                if p < frozen_near:
-                    f_m = near_nm[n_near]
-                    f_m[0], f_m[1], f_m[2], f_m[3], f_m[4] = ux, uy, uz, stiffness - across, across
-                    f_m[5], f_m[6] = at_i, at_j
-                    near_j[n_near] = j
-                    n_near += 1
-                else:
-                    _add_block(block_im, i, across, stiffness - across, ux, uy, uz)
-                    own_ic[i, 0] += at_i * ux
-                    own_ic[i, 1] += at_i * uy
-                    own_ic[i, 2] += at_i * uz
-                    f_m = frozen_nc[n_frozen]
-                    f_m[0], f_m[1], f_m[2] = at_j * ux, at_j * uy, at_j * uz
-                    frozen_s[n_frozen] = j
-                    n_frozen += 1
-            else:
-                across = tension * per_r
-                if p < far_frozen:
-                    f_m = far_nm[n_far]
-                    f_m[0], f_m[1], f_m[2], f_m[3], f_m[4] = ux, uy, uz, stiffness - across, across
-                    far_j[n_far] = j
-                    n_far += 1
-                else:
-                    _add_block(block_im, i, across, stiffness - across, ux, uy, uz)
-        near_start_i[i + 1], far_start_i[i + 1], frozen_start_i[i + 1] = n_near, n_far, n_frozen
-    return (near_start_i, far_start_i, frozen_start_i, near_j, far_j, frozen_s, near_nm, far_nm, frozen_nc,
-            block_im, own_ic, curvature_s.copy())  # fmt: skip
+            room_k[k] += np.int64(bound_ik[i, k + 1] - bound_ik[i, k])
+    n_near, n_frozen, n_far = room_k[0] + 1, room_k[1] + 1, room_k[2] + 1  # the last is written to and never read
+    return (np.zeros(n + 1, np.uint64), np.zeros(n + 1, np.uint64), np.zeros(n + 1, np.uint64),
+            np.empty(n_near, np.uint32), np.empty(n_far, np.uint32), np.empty(n_frozen, np.uint32),
+            np.empty((n_near, 7)), np.empty((n_far, 5)), np.empty((n_frozen, 3)),
+            np.empty((n, 6)), np.empty((n, 3)), np.empty(n_slots))  # fmt: skip
+
+
+@_inline
+def _pair_derivatives(c_m, part, per_r, scale):
+    """Return φ' and φ″ from r φ."""
+    tension = (_slope(c_m, 0, part, scale) - _value(c_m, 0, part) * per_r) * per_r
+    return tension, (_curvature(c_m, 0, part, scale) - 2.0 * tension) * per_r
+
+
+@_fast
+def _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, slope_s, per_r_q, part_q, at_q, f):
+    """Append the near pairs of row i."""
+    scale, begin, slope = tables.scale, bound_k[0], slope_s[i]
+    n_near, n_frozen = f.near_start_i[i], f.frozen_start_i[i]
+    for p in range(begin, bound_k[2]):
+        per_r, part, c_m = per_r_q[p - begin], part_q[p - begin], tables.near_tm[np.uint64(at_q[p - begin])]
+        dx, dy, dz = _separation(site_sc, x, y, z, pairs.site_p[p])
+        ux, uy, uz, j = dx * per_r, dy * per_r, dz * per_r, pairs.slot_p[p]
+        tension, stiffness = _pair_derivatives(c_m, part, per_r, scale)
+        at_i, at_j = _slope(c_m, 4, part, scale), _slope(c_m, 8, part, scale)
+        across = (tension + slope * at_i + slope_s[j] * at_j) * per_r
+        stiffness += slope * _curvature(c_m, 4, part, scale) + slope_s[j] * _curvature(c_m, 8, part, scale)
+        if p < bound_k[1]:
+            f_m = f.near_nm[n_near]
+            f_m[0], f_m[1], f_m[2], f_m[3], f_m[4] = ux, uy, uz, stiffness - across, across
+            f_m[5], f_m[6] = at_i, at_j
+            f.near_j[n_near] = j
+            n_near += np.uint64(1)
+        else:
+            _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
+            f.own_ic[i, 0] += at_i * ux
+            f.own_ic[i, 1] += at_i * uy
+            f.own_ic[i, 2] += at_i * uz
+            f_m = f.frozen_nc[n_frozen]
+            f_m[0], f_m[1], f_m[2] = at_j * ux, at_j * uy, at_j * uz
+            f.frozen_s[n_frozen] = j
+            n_frozen += np.uint64(at_j != 0.0)
+    f.near_start_i[i + 1], f.frozen_start_i[i + 1] = n_near, n_frozen
+
+
+@_fast
+def _far_factors(i, x, y, z, bound_k, site_sc, pairs, tables, per_r_q, part_q, at_q, f):
+    """Append the far pairs of row i."""
+    begin, n_far = bound_k[0], f.far_start_i[i]
+    for p in range(bound_k[2], bound_k[4]):
+        per_r, part, c_m = per_r_q[p - begin], part_q[p - begin], tables.pair_tm[np.uint64(at_q[p - begin])]
+        dx, dy, dz = _separation(site_sc, x, y, z, pairs.site_p[p])
+        ux, uy, uz = dx * per_r, dy * per_r, dz * per_r
+        tension, stiffness = _pair_derivatives(c_m, part, per_r, tables.scale)
+        across = tension * per_r
+        if p < bound_k[3]:
+            f_m = f.far_nm[n_far]
+            f_m[0], f_m[1], f_m[2], f_m[3], f_m[4] = ux, uy, uz, stiffness - across, across
+            f.far_j[n_far] = pairs.slot_p[p]
+            n_far += np.uint64((across != 0.0) | (stiffness != 0.0))
+        else:
+            _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
+    f.far_start_i[i + 1] = n_far
+
+
+@_fast
+def factors(site_sc, pairs, tables, slope_s, curvature_s, f):
+    """Fill the ``Factors`` f of the place whose F' and F″ are given."""
+    per_r_q, part_q, at_q = _row_arrays(pairs.bound_ik)
+    f.block_im[:], f.own_ic[:], f.curvature_s[:] = 0.0, 0.0, curvature_s
+    for i in range(len(pairs.bound_ik)):
+        x, y, z, bound_k = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2], pairs.bound_ik[i]
+        begin, end = bound_k[0], bound_k[4]
+        _look_up(x, y, z, site_sc, pairs.site_p[begin:end], pairs.table_p[begin:end], tables, per_r_q, part_q, at_q)
+        _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, slope_s, per_r_q, part_q, at_q, f)
+        _far_factors(i, x, y, z, bound_k, site_sc, pairs, tables, per_r_q, part_q, at_q, f)
 
 
 @_fast

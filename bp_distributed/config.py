@@ -400,9 +400,9 @@ class ActivationConfig(Model):
         if self.force_refined > self.force_converged:
             what = f"got {self.force_refined:g}, expected at most force_converged {self.force_converged:g}"
             raise AtKeyError("force_refined", what)
-        if self.active_radius <= self.cluster_radius:
-            what = f"got {self.active_radius:g}, expected more than cluster_radius {self.cluster_radius:g}"
-            raise AtKeyError("active_radius", what)
+        if self.cluster_radius >= self.active_radius:
+            what = f"got {self.cluster_radius:g}, expected less than active_radius {self.active_radius:g}"
+            raise AtKeyError("cluster_radius", what)
         return self
 
 
@@ -513,7 +513,8 @@ class CampaignConfig(Model):
         made = any(isinstance(block, MeltedBlock) for block in self.samples) and "quench" not in self.stages
         given = any(isinstance(block, GivenBlock) for block in self.samples) and "relax" not in self.stages
         if self.analyses and (made or given):
-            raise AtKeyError("stages", f"structure and vibration need {'quench' if made else 'relax'} before them")
+            first = next(iter(self.analyses))
+            raise AtKeyError("stages", f"{first} needs {'quench' if made else 'relax'} before it")
         return self
 
     @property

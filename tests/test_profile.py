@@ -63,6 +63,7 @@ def test_a_lane_by_stage_and_what_it_defaults_to(site):
         "quench",
         "mpi",
         "quench",
+        "quench",
     ]
     quench, mpi = profile.lanes["quench"], profile.lanes["mpi"]
     assert (quench.workers, quench.threads, quench.walltime_s, quench.launches_ranks) == (8, 1, 8 * 3600, False)

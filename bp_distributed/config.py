@@ -121,6 +121,7 @@ Angstrom = Annotated[Number, _in("angstrom"), Field(ge=1e-3, le=100)]
 RadPerPs = Annotated[Number, _in("rad/ps"), Field(ge=1e-3, le=200)]
 Step = Annotated[Number, _in("angstrom"), Field(ge=1e-4, le=2)]
 Force = Annotated[Number, _in("eV/angstrom"), Field(ge=1e-8, le=10)]
+Energy = Annotated[Number, _in("eV"), Field(ge=1e-9, le=1e4)]
 Curvature = Annotated[Number, _in("eV/angstrom2")]
 Minutes = Annotated[Number, _in("min"), Field(gt=0, le=1440)]
 ForceTolerance = Annotated[Number, _in("eV/angstrom"), Field(ge=1e-12, le=1e-2)]
@@ -389,8 +390,16 @@ class ActivationConfig(Model):
     """A saddle is found where the largest force on an atom is below; the paper's."""
     force_refined: Force = 0.001
     """It is then refined until the largest force is below."""
+    max_energy: Energy = 20.0
+    """A search that climbs above is given up."""
+    max_displacement: Angstrom = 5.0
+    """So is one that moves an atom farther."""
     push_over: Step = 0.15
     """Displacement along the eigenvector to both sides of a saddle, from where its two ends are relaxed."""
+    connected_energy: Energy = 1e-3
+    """An end whose energy differs less from the start's,"""
+    connected_displacement: Step = 0.2
+    """and no atom of which lies farther from its place there, is the start: the saddle is connected."""
 
     @model_validator(mode="after")
     def _sound(self) -> ActivationConfig:

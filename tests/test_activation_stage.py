@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from bp_distributed.cost import task_bytes, task_seconds
 from bp_distributed.driver import Ending
 from bp_distributed.errors import ConfigError, StoreError
 from bp_distributed.gather import joined, of_sample, open_dataset
+from bp_distributed.physics.artn import SearchParameters
 from bp_distributed.plan import SECONDS_PER_SADDLE, Plan, make_plan
 from bp_distributed.status_page import status_html
 from bp_distributed.store import State
@@ -341,7 +343,6 @@ def test_a_killed_driver_loses_no_batch(tmp_path, toy_steps, monkeypatch):
 # ---- settings ----
 
 
-def test_defaults_are_those_of_the_specification():
-    settings = ActivationConfig()
-    assert (settings.push_norm, settings.cluster_radius, settings.lambda_exit) == (0.1, 2.0, -0.3)
-    assert (settings.force_converged, settings.events_per_atom) == (0.05, 20)
+def test_the_keys_are_the_parameters_of_a_search_with_the_same_defaults():
+    how_much = {"atoms", "events_per_atom", "max_trials", "batch_minutes", "boundary_stride"}
+    assert ActivationConfig().model_dump(exclude=how_much) == asdict(SearchParameters())

@@ -51,7 +51,7 @@ _STYLE = {
     "xtick.direction": "in", "ytick.direction": "in", "xtick.top": True, "ytick.right": True, "legend.frameon": False,
     "axes.titlelocation": "left", "mathtext.default": "regular", "hatch.linewidth": 0.7,
 }  # fmt: skip
-_MICRO = r"$\mu$THz$^{-3}$"
+MICRO_UNIT = r"$\mu$THz$^{-3}$"
 _NAMED_RATES = 6
 _ROOM_ABOVE = 1.35
 
@@ -86,7 +86,9 @@ class Series:
     line: Any
 
 
-def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Let a function draw in the house's style, whatever the user's own settings."""
+
     @wraps(draw)
     def drawn(*args: Any, **options: Any) -> Figure:
         import matplotlib as mpl
@@ -98,7 +100,8 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return drawn
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of this size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=160, layout="constrained")
@@ -172,8 +175,9 @@ def _need(dataset: xr.Dataset, names: Sequence[str], stage: str) -> None:
             )
 
 
-def _panel_letters(axes: Sequence[Axes]) -> None:
-    for letter, ax in zip("abcdef", axes, strict=False):
+def panel_letters(axes: Sequence[Axes]) -> None:
+    """Put (a), (b), ... before the titles."""
+    for letter, ax in zip("abcdefgh", axes, strict=False):
         ax.set_title(f"({letter}) {ax.get_title(loc='left')}".strip())
 
 
@@ -191,7 +195,7 @@ def _binned(x: NDArray[np.float64], y: NDArray[np.float64], edges: NDArray[np.fl
     return x_mean[count > 0], y_mean[count > 0]
 
 
-@_styled
+@styled
 def quench_figure(dataset: xr.Dataset) -> Figure:
     """Draw potential energy and volume per atom against temperature, and the inherent structures' energy.
 
@@ -203,7 +207,7 @@ def quench_figure(dataset: xr.Dataset) -> Figure:
     if not np.isfinite(dataset["cooling_rate"].to_numpy()).any():
         raise CampaignError("these structures were made elsewhere: there is no cooling history to show")
     _need(dataset, ["history_temperature", "history_energy", "history_volume"], "quench")
-    figure = _figure(9.2, 3.2)
+    figure = new_figure(9.2, 3.2)
     energy_ax, volume_ax, final_ax = figure.subplots(1, 3)
     sizes = dataset["history_row_size"].to_numpy()
     owner = np.repeat(np.arange(len(sizes)), sizes)
@@ -224,7 +228,7 @@ def quench_figure(dataset: xr.Dataset) -> Figure:
         ax.set_xlim(left=0.0)
     energy_ax.legend(loc="upper left")
     _final_energies(final_ax, dataset)
-    _panel_letters([energy_ax, volume_ax, final_ax])
+    panel_letters([energy_ax, volume_ax, final_ax])
     return figure
 
 
@@ -284,7 +288,7 @@ def first_peak(r: NDArray[np.float64], pdf_r: NDArray[np.float64]) -> float:
     return float(r[top] + (0.5 * (left - right) / bend if bend else 0.0) * (r[1] - r[0]))
 
 
-@_styled
+@styled
 def pdf_figure(dataset: xr.Dataset) -> Figure:
     """Draw the partial pair distribution functions, averaged over the samples of each rate.
 
@@ -297,7 +301,7 @@ def pdf_figure(dataset: xr.Dataset) -> Figure:
     pairs = [str(pair) for pair in dataset["element_pair"].to_numpy()]
     partial = dataset["partial_pdf"].to_numpy()
     shown = [index for index in range(len(pairs)) if np.nanmax(partial[:, index]) > 0]
-    figure = _figure(9.2, 3.2)
+    figure = new_figure(9.2, 3.2)
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     r = dataset["r"].to_numpy()
     for ax, pair in zip(axes, shown, strict=True):
@@ -324,7 +328,7 @@ def pdf_figure(dataset: xr.Dataset) -> Figure:
         )
         ax.set(xlabel="$r$ (Å)", ylabel=f"$g_{{{pairs[pair]}}}(r)$", title=pairs[pair], xlim=(0, r[-1]), ylim=(0, None))
     figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=MAX_SERIES)
-    _panel_letters(list(axes))
+    panel_letters(list(axes))
     return figure
 
 
@@ -338,7 +342,7 @@ def _mean_spectrum(dataset: xr.Dataset, name: str, samples: NDArray[np.intp]) ->
     return spectra.mean(axis=0) if len(spectra) else None
 
 
-@_styled
+@styled
 def vdos_figure(dataset: xr.Dataset) -> Figure:
     """Draw the vibrational density of states and its reduced form with the Debye levels.
 
@@ -348,7 +352,7 @@ def vdos_figure(dataset: xr.Dataset) -> Figure:
         If no sample has a spectrum.
     """
     _need(dataset, ["kpm_vdos", "reduced_vdos", "debye_level"], "vibration")
-    figure = _figure(9.2, 3.6)
+    figure = new_figure(9.2, 3.6)
     vdos_ax, reduced_ax = figure.subplots(1, 2, width_ratios=[1, 1.25])
     omega, every = dataset["omega"].to_numpy(), dataset["kpm_omega"].to_numpy()
     top = 0.0
@@ -376,13 +380,13 @@ def vdos_figure(dataset: xr.Dataset) -> Figure:
     _debye_lines(reduced_ax, dataset)
     reduced_ax.set(
         xlabel=r"$\omega$ (rad/ps)",
-        ylabel=rf"$g(\omega)/\omega^2$ ({_MICRO})",
+        ylabel=rf"$g(\omega)/\omega^2$ ({MICRO_UNIT})",
         title="reduced density of states",
         xlim=(0, 20),
     )
     reduced_ax.set_ylim(0, 1.25 * max(top, PAPER_DEBYE_LEVEL))
     reduced_ax.legend(loc="upper right")
-    _panel_letters([vdos_ax, reduced_ax])
+    panel_letters([vdos_ax, reduced_ax])
     return figure
 
 
@@ -404,7 +408,7 @@ def _debye_lines(ax: Axes, dataset: xr.Dataset) -> None:
         )
 
 
-@_styled
+@styled
 def intensity_figure(dataset: xr.Dataset) -> Figure:
     """Draw the boson-peak intensity against the cooling rate, in the paper's style and by the robust estimator.
 
@@ -414,20 +418,20 @@ def intensity_figure(dataset: xr.Dataset) -> Figure:
         If no sample has an intensity.
     """
     _need(dataset, ["intensity", "robust_intensity"], "vibration")
-    figure = _figure(9.2, 3.6)
+    figure = new_figure(9.2, 3.6)
     axes = figure.subplots(1, 2, sharey=True)
     _intensities(axes[0], dataset, "intensity", "accepted")
     _intensities(axes[1], dataset, "robust_intensity", "robust_accepted")
     axes[0].set_title("paper style: maximum of the histogram")
     axes[1].set_title("robust: kernel estimate")
-    axes[0].set_ylabel(f"boson-peak intensity ({_MICRO})")
+    axes[0].set_ylabel(f"boson-peak intensity ({MICRO_UNIT})")
     _cut(list(axes), dataset)
     axes[0].errorbar([], [], [], fmt="o", color="k", lw=0.8, capsize=2, label="accepted, with standard error")
     axes[0].plot([], [], "x", color="k", ms=7, mew=1.6, label="rejected")
     handles = dict(zip(*reversed(axes[1].get_legend_handles_labels()), strict=True))
     handles |= dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
-    _panel_letters(list(axes))
+    panel_letters(list(axes))
     return figure
 
 
@@ -470,10 +474,10 @@ def _intensities(ax: Axes, dataset: xr.Dataset, name: str, verdict: str) -> None
 # ---- learning ---------------------------------------------------------------------------------------------------------
 
 
-@_styled
+@styled
 def parity_figure(result: TrainingResult) -> Figure:
     """Draw predicted against true intensity, for the network and for its best baseline."""
-    figure = _figure(9.2, 3.8)
+    figure = new_figure(9.2, 3.8)
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
     best = min((name for name in result.metrics if name != "network"), key=lambda name: result.metrics[name]["mae"])
     truth = np.array(result.truth)
@@ -493,19 +497,19 @@ def parity_figure(result: TrainingResult) -> Figure:
             )  # fmt: skip
         model = name if name == "network" else f"best baseline: {name}"
         interval = f"[{metric['mae_low']:.1f}, {metric['mae_high']:.1f}]"
-        title = f"{model}\nMAE {metric['mae']:.1f} {interval} {_MICRO}, $R^2$ {metric['r2']:.2f}".replace("-", "−")
-        ax.set(xlabel=f"true intensity ({_MICRO})", title=title, xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes[0].set_ylabel(f"predicted intensity ({_MICRO})")
+        title = f"{model}\nMAE {metric['mae']:.1f} {interval} {MICRO_UNIT}, $R^2$ {metric['r2']:.2f}".replace("-", "−")
+        ax.set(xlabel=f"true intensity ({MICRO_UNIT})", title=title, xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes[0].set_ylabel(f"predicted intensity ({MICRO_UNIT})")
     if len(groups) <= MAX_SERIES:
         axes[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="left out together")
-    _panel_letters(list(axes))
+    panel_letters(list(axes))
     return figure
 
 
 # ---- work -------------------------------------------------------------------------------------------------------------
 
 
-@_styled
+@styled
 def work_figure(stages: Sequence[StageLine]) -> Figure:
     """Draw how the tasks ended and what they cost, stage by stage.
 
@@ -516,7 +520,7 @@ def work_figure(stages: Sequence[StageLine]) -> Figure:
     """
     if not stages:
         raise CampaignError("nothing was planned; 'bpd plan' shows what the configuration asks for")
-    figure = _figure(9.2, 0.9 + 0.42 * len(stages))
+    figure = new_figure(9.2, 0.9 + 0.42 * len(stages))
     task_ax, cost_ax = figure.subplots(1, 2)
     names = [stage.stage for stage in stages]
     places = np.arange(len(names))
@@ -544,5 +548,5 @@ def work_figure(stages: Sequence[StageLine]) -> Figure:
     for ax in (task_ax, cost_ax):
         ax.invert_yaxis()
         ax.tick_params(axis="y", length=0)
-    _panel_letters([task_ax, cost_ax])
+    panel_letters([task_ax, cost_ax])
     return figure

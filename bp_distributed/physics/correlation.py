@@ -22,7 +22,7 @@ from bp_distributed.physics.sites import Sites, blocks, n_blocks
 EDGE_IN_LENGTHS = 2.0
 """Edge of a block over the edge of the volume that holds one independent value."""
 
-LEAST_EFFECTIVE = 10
+LEAST_EFFECTIVE = 20
 """A length that leaves fewer independent values cannot be the best one: any two such fields correlate."""
 
 N_DRAWS = 1000
@@ -182,7 +182,7 @@ def curve(
     Fisher's z, with the standard error of the block bootstrap and one degree of freedom less than there are blocks.
     """
     r_l = np.array([pearson(x_i, y_i) for x_i, y_i in zip(x_li, y_li, strict=True)])
-    chance_dl = np.stack([_shifted(x_i, y_i, shifts_di) for x_i, y_i in zip(x_li, y_li, strict=True)], axis=1)
+    chance_dl = np.stack([by_chance(x_i, y_i[shifts_di]) for x_i, y_i in zip(x_li, y_li, strict=True)], axis=1)
     n_effective_l = np.clip(1.0 + 1.0 / np.mean(np.square(chance_dl), axis=0), 2.0, len(sites))
     edge_l = EDGE_IN_LENGTHS * np.cbrt(sites.volume / n_effective_l)
     n_blocks_l = np.array([n_blocks(sites, edge) for edge in edge_l])
@@ -198,17 +198,17 @@ def curve(
         if alike[best]:
             drawn_best_d = eligible[np.abs(drawn_dl[:, eligible]).argmax(axis=1)]
             best_length = _percentiles(lengths_l[best], lengths_l[drawn_best_d])
-    p_l = _p_value(np.abs(chance_dl), np.abs(r_l))
-    p_best = float(_p_value(np.abs(chance_dl[:, eligible]).max(axis=1)[:, None], np.abs(r_l[best : best + 1]))[0])
+    p_l = p_value(np.abs(chance_dl), np.abs(r_l))
+    p_best = float(p_value(np.abs(chance_dl[:, eligible]).max(axis=1)[:, None], np.abs(r_l[best : best + 1]))[0])
     return Curve(lengths_l, r_l, low_l, high_l, n_effective_l, edge_l, n_blocks_l, p_l, best, best_length, p_best)
 
 
-def _shifted(x_i: NDArray[np.float64], y_i: NDArray[np.float64], shifts_di: NDArray[np.int32]) -> NDArray[np.float64]:
+def by_chance(x_i: NDArray[np.float64], y_di: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return r of one property with many others, shape=(n_draws,)."""
     x_i = x_i - x_i.mean()
-    y_di = y_i[shifts_di]
-    y_di -= y_di.mean(axis=1, keepdims=True)
+    y_di = y_di - y_di.mean(axis=1, keepdims=True)
     norm_d = np.sqrt(np.square(x_i).sum() * np.square(y_di).sum(axis=1))
-    return (y_di @ x_i) / np.where(norm_d > 0, norm_d, np.inf)
+    return np.asarray((y_di @ x_i) / np.where(norm_d > 0, norm_d, np.inf))
 
 
 def _resampled(
@@ -251,7 +251,7 @@ def estimate(value: float, drawn_d: NDArray[np.float64], count: int) -> Estimate
     return Estimate(float(value), error, float(value) - half, float(value) + half)
 
 
-def _p_value(chance_dl: NDArray[np.float64], found_l: NDArray[np.float64]) -> NDArray[np.float64]:
+def p_value(chance_dl: NDArray[np.float64], found_l: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how often chance does at least as well; the finding itself counts as one try."""
     return np.asarray((1 + (chance_dl >= found_l).sum(axis=0)) / (1 + len(chance_dl)))
 
@@ -350,7 +350,7 @@ def contrast(
         y_i[bottom],
         estimate(difference, means, count),
         estimate(float(np.median(y_i[top]) - np.median(y_i[bottom])), medians, count),
-        float(_p_value(np.abs(chance_d)[:, None], np.array([abs(difference)]))[0]),
+        float(p_value(np.abs(chance_d)[:, None], np.array([abs(difference)]))[0]),
         float(mannwhitneyu(y_i[top], y_i[bottom]).pvalue),
     )
 

@@ -178,13 +178,9 @@ def _distribution(
 def _contrast_text(found: Contrast) -> str:
     mean, median = found.mean_difference, found.median_difference
     return (
-        f"means: {_signed(mean.value)} ± {mean.error:.2g} eV\nmedians: {_signed(median.value)} ± {median.error:.2g} eV\n"
+        f"means: {_with_error(mean)} eV\nmedians: {_with_error(median)} eV\n"
         f"random shifts: $p$ = {p_text(found.p_shift)}"
     )
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
 
 
 def p_text(p: float) -> str:
@@ -218,9 +214,8 @@ def curves_figure(relation: Relation) -> Figure:
         ms=4,
         label="elements' means taken off",
     )
-    left_ax.axhline(LEAST_EFFECTIVE, color="0.5", lw=0.9, ls="--")
-    left_ax.annotate("too few to choose by", (0.97, LEAST_EFFECTIVE), (0, -10), xycoords=("axes fraction", "data"),
-                     textcoords="offset points", ha="right", fontsize=7.5, color="0.35")  # fmt: skip
+    left_ax.axhline(LEAST_EFFECTIVE, color="0.5", lw=0.9, ls="--", label="fewest to choose by")
+    left_ax.legend(loc="upper right")
     left_ax.set(
         xlabel="length $L$ (Å)",
         ylabel="effective sample size",

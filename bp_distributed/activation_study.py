@@ -224,9 +224,18 @@ class Tally:
 
 @dataclass(frozen=True)
 class ActivationStudy:
-    """Everything the report says about activation energies."""
+    """Everything the report says about activation energies.
+
+    Attributes
+    ----------
+    tally : Tally
+    noise_share : float
+        Part of the variance of the paper's mean over atoms that is scatter between the searches of an atom.
+    glasses : sequence of GlassStudy
+    """
 
     tally: Tally
+    noise_share: float
     glasses: Sequence[GlassStudy]
 
 
@@ -252,7 +261,8 @@ def study(dataset: xr.Dataset, seed: int = 0) -> ActivationStudy:
     glasses = [glass for glass in glasses_of(dataset) if len(glass.of(PAPER).sites) >= FEWEST_ATOMS]
     if not glasses:
         raise CampaignError(f"fewer than {FEWEST_ATOMS} atoms have both an intensity and an activation energy so far")
-    return ActivationStudy(tally_of(dataset), [_of_glass(glass, np.random.default_rng(seed)) for glass in glasses])
+    studies = [_of_glass(glass, np.random.default_rng(seed)) for glass in glasses]
+    return ActivationStudy(tally_of(dataset), noise_share(dataset), studies)
 
 
 # ---- from the dataset -------------------------------------------------------------------------------------------------
@@ -307,6 +317,21 @@ def tally_of(dataset: xr.Dataset) -> Tally:
         {int(value): int(count) for value, count in zip(tried, counts, strict=True)}, distinct, connected - distinct,
         unconnected, second_order, int(good.sum()) - connected - unconnected - second_order, error[np.isfinite(error)],
     )  # fmt: skip
+
+
+def noise_share(dataset: xr.Dataset) -> float:
+    """Return which part of the variance of the paper's mean over atoms comes from the scatter between searches.
+
+    From the atoms with two successes or more; NaN if there are none.
+    """
+    energy_st = np.where(dataset["search_code"].to_numpy() == 0, dataset["activation_energy"].to_numpy(), np.nan)
+    count_s = np.isfinite(energy_st).sum(axis=1)
+    energy_st = energy_st[count_s > 1].astype(np.float64)
+    count_s = count_s[count_s > 1]
+    if len(count_s) < 2:  # noqa: PLR2004 - a variance needs two
+        return float("nan")
+    of_means = float(np.nanmean(energy_st, axis=1).var())
+    return float(np.mean(np.nanvar(energy_st, axis=1, ddof=1) / count_s)) / of_means if of_means > 0 else float("nan")
 
 
 # ---- one glass --------------------------------------------------------------------------------------------------------

@@ -45,6 +45,15 @@ class Comparison:
     because: str
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table of the report; all but the first column are numbers."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
 def number(value: float | None, digits: int = 3, unit: str = "") -> str:
     """Return a number for people: significant digits, a dash where there is none."""
     if value is None or not math.isfinite(value):
@@ -211,8 +220,8 @@ def parity_caption(training: TrainingResult, context: ReportContext) -> str:
 # ---- paper, ours, because ---------------------------------------------------------------------------------------------
 
 
-def _differences(dataset: xr.Dataset, context: ReportContext, *, tao: bool, binned: bool = True) -> str:
-    """Return why a number of ours is not that of a paper."""
+def differences(dataset: xr.Dataset, context: ReportContext, *, tao: bool, binned: bool = True) -> str:
+    """Return why a number of ours is not that of a paper: Tao et al., or Yang et al."""
     reasons = []
     atoms = dataset["n_atoms"].to_numpy()
     size = PAPER_ATOMS if tao else 19652
@@ -234,18 +243,18 @@ def vdos_comparisons(dataset: xr.Dataset, context: ReportContext) -> tuple[Compa
     rows = [
         Comparison(
             "Debye level (µTHz⁻³)", f"{PAPER_DEBYE_LEVEL} (Yang et al.)", spread(values_of(dataset, "debye_level", MICRO_THZ)),
-            "; ".join(["theirs is quoted from another work", _differences(dataset, context, tao=False, binned=False)]),
+            "; ".join(["theirs is quoted from another work", differences(dataset, context, tao=False, binned=False)]),
         ),
         Comparison(
             "boson-peak frequency (rad/ps)", f"{PAPER_PEAK[0]} to {PAPER_PEAK[1]} (Yang et al.)",
-            span(accepted_of(dataset, "peak_frequency")), _differences(dataset, context, tao=False),
+            span(accepted_of(dataset, "peak_frequency")), differences(dataset, context, tao=False),
         ),
     ]  # fmt: skip
     if "frequency" in dataset:
         frequency, certified = dataset["frequency"].to_numpy(), dataset["certified_below"].to_numpy()
         known = certified >= 10.0  # noqa: PLR2004 - Tao's cut in rad/ps
         share = (frequency < 10.0).sum(axis=1)[known] / (dataset["n_modes"].to_numpy()[known] + 3)  # noqa: PLR2004
-        because = _differences(dataset, context, tao=True, binned=False)
+        because = differences(dataset, context, tao=True, binned=False)
         rows.append(
             Comparison("modes below 10 rad/ps (%)", "6.03 (Tao et al., 724 of 12 000)", spread(100.0 * share), because)
         )
@@ -257,7 +266,7 @@ def intensity_comparisons(dataset: xr.Dataset, context: ReportContext) -> tuple[
     accepted = dataset["accepted"].to_numpy()
     judged = int((accepted >= 0).sum())
     share = f"{100.0 * (accepted == 0).sum() / judged:.1f} % of {judged}" if judged else "–"
-    because = _differences(dataset, context, tao=True)
+    because = differences(dataset, context, tao=True)
     return (
         Comparison(
             "intensity (µTHz⁻³)", f"{PAPER_INTENSITY[0]:.0f} to {PAPER_INTENSITY[1]:.0f} (Tao et al.)",

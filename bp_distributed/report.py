@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from bp_distributed import figures
+from bp_distributed import activation_captions, activation_figures, figures
+from bp_distributed.activation_study import PAPER, ActivationStudy, study, tally_of
 from bp_distributed.captions import (
     Comparison,
+    Table,
     accepted_of,
     atoms_text,
     first_peak_of,
@@ -101,6 +103,8 @@ class Shown:
     image: str = ""
     missing: str = ""
     comparisons: tuple[Comparison, ...] = ()
+    tables: tuple[Table, ...] = ()
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ class _Plot:
     draw: Callable[[], Figure]
     caption: Callable[[], str]
     compare: Callable[[], tuple[Comparison, ...]] = tuple
+    tables: Callable[[], tuple[Table, ...]] = tuple
+    limits: Callable[[], tuple[str, ...]] = tuple
 
 
 def write_report(folder: Path, context: ReportContext) -> Path:
@@ -191,6 +197,8 @@ def _cards(context: ReportContext) -> list[tuple[str, str, str]]:
         if "frequency" in dataset:
             worst = f"{float(dataset['residual'].max()):.0e}"
             cards.append((worst, "largest eigen-residual", "of all modes, over the largest eigenvalue"))
+        if PAPER in dataset:
+            cards += _activation_cards(dataset)
     if context.training is not None:
         network = context.training.metrics["network"]
         note = f"network, {context.training.facts['samples']} samples in {context.training.facts['groups']} melts"
@@ -199,6 +207,18 @@ def _cards(context: ReportContext) -> list[tuple[str, str, str]]:
     if spent:
         cards.append((number(spent, 3), "core-hours spent", "failed attempts included"))
     return cards
+
+
+def _activation_cards(dataset: xr.Dataset) -> list[tuple[str, str, str]]:
+    tally = tally_of(dataset)
+    if not tally.successes:
+        return []
+    energy = values_of(dataset, PAPER)
+    connected = 100.0 * (tally.connected + tally.repeated) / tally.successes
+    return [
+        (spread(energy), "activation energy (eV)", f"paper's mean, {len(energy)} atoms"),
+        (f"{100.0 * tally.successes / tally.searches:.0f} %", "searches that succeed", f"of {tally.searches}; {connected:.0f} % of them connected"),
+    ]  # fmt: skip
 
 
 def _unlike_pairs(dataset: xr.Dataset) -> list[str]:
@@ -261,7 +281,15 @@ def _shown(plot: _Plot, folder: Path) -> Shown:
     figure.savefig(buffer, format="png", dpi=DPI)
     (folder / f"{plot.name}.png").write_bytes(buffer.getvalue())
     image = base64.b64encode(buffer.getvalue()).decode()
-    return Shown(plot.name, plot.title, plot.caption(), image, comparisons=plot.compare())
+    return Shown(
+        plot.name,
+        plot.title,
+        plot.caption(),
+        image,
+        comparisons=plot.compare(),
+        tables=plot.tables(),
+        limits=plot.limits(),
+    )
 
 
 def _plots(context: ReportContext) -> list[_Plot]:
@@ -280,6 +308,7 @@ def _plots(context: ReportContext) -> list[_Plot]:
                 "intensity", "Boson-peak intensity and cooling rate", lambda: figures.intensity_figure(dataset),
                 lambda: intensity_caption(dataset, who), lambda: intensity_comparisons(dataset, context),
             ),
+            *_activation_plots(dataset, context),
         ]  # fmt: skip
     else:
         plots.append(_Plot("dataset", "Physics", _refuse("no gathered dataset; 'bpd gather' makes it"), str))
@@ -308,6 +337,67 @@ def _plots(context: ReportContext) -> list[_Plot]:
         )
     )
     return plots
+
+
+def _activation_plots(dataset: xr.Dataset, context: ReportContext) -> list[_Plot]:
+    """Return the section of activation energies; nothing where a campaign has none."""
+    if "searched_planned" not in dataset.coords:
+        return []
+    try:
+        found = study(dataset)
+    except CampaignError as error:
+        return [_Plot("activation", "Activation energies", _refuse(str(error)), str)]
+    return _studied_plots(found, dataset, context)
+
+
+def _studied_plots(found: ActivationStudy, dataset: xr.Dataset, context: ReportContext) -> list[_Plot]:
+    words, draw = activation_captions, activation_figures
+    shown = max(found.glasses, key=lambda one: one.relations[PAPER].n_atoms)
+    relation = shown.relations[PAPER]
+    part = dataset.isel(sample=shown.glass.samples)
+    who = who_text(part, context)
+    everyone = who_text(dataset, context)
+    return [
+        _Plot(
+            "activation_endings", "Activation energies: how the searches ended",
+            lambda: draw.endings_figure(found.tally), lambda: words.endings_caption(found.tally, everyone),
+            limits=lambda: words.activation_limits(found, shown, dataset),
+        ),
+        _Plot(
+            "activation_ends", "Activation energies of the atoms with the most and the least boson peak",
+            lambda: draw.contrast_figure(relation), lambda: words.contrast_caption(relation, who),
+            lambda: words.contrast_comparisons(part, shown, context), lambda: (words.contrast_table(shown),),
+        ),
+        _Plot(
+            "activation_lengths", "Correlation and coarse-graining length",
+            lambda: draw.curves_figure(relation), lambda: words.curves_caption(relation, who),
+            lambda: words.curves_comparisons(part, shown, context), lambda: (words.kernels_table(shown),),
+        ),
+        _Plot(
+            "activation_line", "Activation energy against inverse intensity",
+            lambda: draw.line_figure(relation), lambda: words.line_caption(relation, who),
+            lambda: words.line_comparisons(part, shown, context),
+        ),
+        _Plot(
+            "activation_choices", "What is called the activation energy, and what depends on it",
+            lambda: draw.choices_figure(shown.relations), lambda: words.choices_caption(who),
+            tables=lambda: (words.choices_table(shown),),
+        ),
+        _Plot(
+            "activation_map", "Where barriers are low and boson peaks high",
+            lambda: draw.map_figure(shown.glass, relation), lambda: words.map_caption(relation, who),
+        ),
+        _Plot(
+            "activation_decay", "How far intensity and activation energy resemble themselves",
+            lambda: draw.decay_figure(shown), lambda: words.decay_caption(who),
+            lambda: words.decay_comparisons(part, shown, context), lambda: (words.decay_table(shown),),
+        ),
+        _Plot(
+            "activation_robustness", "Other compositions and cooling rates",
+            lambda: draw.robustness_figure(found), lambda: words.robustness_caption(everyone),
+            tables=lambda: (words.robustness_table(found.glasses),),
+        ),
+    ]  # fmt: skip
 
 
 def _refuse(sentence: str) -> Callable[[], Figure]:

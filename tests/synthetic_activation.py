@@ -2,7 +2,6 @@
 """A made-up glass whose activation energies follow 1/I, with searches that fail as real ones do."""
 
 import numpy as np
-import xarray as xr
 from synthetic import labelled, quench_stage, structure_stage, vibration_stage
 
 from bp_distributed.gather import GatherItem
@@ -62,7 +61,7 @@ def searched_item(seed=0, n_atoms=600, rate=1e12, share=1.0, copper=0.5, replica
     return GatherItem(
         sample_id=f"a{seed:019x}", label=f"searched-{seed}", group=f"melt-{seed}", cooling_rate=rate,
         composition={"Cu": copper, "Zr": 1.0 - copper}, n_atoms=n_atoms, seed=seed, replica=replica,
-        stages={
+        searched_planned=len(searched), stages={
             "quench": quench, "structure": structure_stage(rng, 0.0), "vibration": vibration,
             "activation": activation_stage(rng, mean_energy, searched, n_trials),
         },
@@ -73,6 +72,3 @@ def without(item, *stages):
     """Return the sample as it is before some stages ran."""
     kept = {name: found for name, found in item.stages.items() if name not in stages}
     return GatherItem(**{**vars(item), "stages": kept})
-
-
-__all__ = ["LAW", "activation_stage", "field_on", "searched_item", "without", "xr"]

@@ -1,15 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """From a gathered dataset to the study and its figures; the numbers are checked against what was planted."""
 
+import re
+
 import numpy as np
 import pytest
 from synthetic_activation import LAW, searched_item, without
 
 from bp_distributed import activation_figures as figures
-from bp_distributed.activation_study import CHOICES, MAX_TAIL, PAPER, glasses_of, lengths_for, study, tally_of
+from bp_distributed.activation_captions import activation_limits
+from bp_distributed.activation_study import (
+    CHOICES,
+    MAX_TAIL,
+    PAPER,
+    glasses_of,
+    lengths_for,
+    noise_share,
+    study,
+    tally_of,
+)
 from bp_distributed.errors import CampaignError
 from bp_distributed.gather import gather
 from bp_distributed.physics.coarse_graining import tail
+from bp_distributed.report import ReportContext, write_report
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +167,50 @@ def test_too_few_atoms_say_nothing():
 def test_one_glass_says_nothing_of_others(found):
     with pytest.raises(CampaignError, match="one composition and one cooling rate"):
         figures.robustness_figure(found)
+
+
+def test_the_report_shows_it_with_tables_reasons_and_limits(dataset, tmp_path):
+    context = ReportContext(
+        "demo", "/campaigns/demo", dataset, potential_label="CuZr_mm.eam.fs", potential_sha256="ab" * 32
+    )
+    page = write_report(tmp_path, context).read_text(encoding="utf-8")
+    drawn = {path.stem for path in (tmp_path / "figures").glob("activation_*.png")}
+    assert drawn == {f"activation_{name}" for name in ("endings", "ends", "lengths", "line", "choices", "map", "decay")}
+    assert "one composition and one cooling rate: whether the relation holds for others is open" in page
+    for text in (
+        "5.9 (Yang et al.)", "1.97 for both", "500 atoms, not 19652", "Mendelev 2009", "What the activation energies cannot show",
+        "distinct connected saddles", "not as many independent pairs", "One melt: the error bars", "effective sample size",
+        "successful searches (the paper: 20)", "searches that succeed",
+    ):  # fmt: skip
+        assert text in page, text
+    assert not re.search(r"\bnan\b", re.sub(r'src="data:[^"]+"', "", page))
+
+
+def test_a_report_without_searches_has_no_such_section(tmp_path):
+    none = gather([without(searched_item(n_atoms=100), "activation")], {}).drop_vars("searched_planned")
+    page = write_report(tmp_path, ReportContext("demo", "/campaigns/demo", none)).read_text(encoding="utf-8")
+    assert "ctivation energ" not in page
+
+
+def test_a_report_of_searches_that_only_begin_says_so(tmp_path):
+    begun = gather([without(searched_item(n_atoms=100), "activation")], {})
+    page = write_report(tmp_path, ReportContext("demo", "/campaigns/demo", begun)).read_text(encoding="utf-8")
+    assert "no search of the stage &#39;activation&#39; has ended yet" in page
+
+
+def test_what_is_missing_of_a_map_is_said(dataset, found):
+    fewer = dataset.copy()
+    fewer["searched_planned"] = fewer["searched_planned"] + 40
+    fewer = fewer.set_coords("searched_planned")
+    limits = activation_limits(found, found.glasses[0], fewer)
+    assert limits[0].startswith("40 of 540 atoms are still to be searched")
+    assert not activation_limits(found, found.glasses[0], dataset)[0].startswith("40 of")
+
+
+def test_the_noise_of_searches_is_that_of_the_planted_scatter(dataset):
+    """Each energy scatters by a quarter of the atom's own; an atom has about 2.5 successes."""
+    share = noise_share(dataset)
+    known = dataset["n_succeeded"].to_numpy() > 1
+    mean = dataset[PAPER].to_numpy()[known]
+    expected = np.mean((0.25 * mean) ** 2 / dataset["n_succeeded"].to_numpy()[known]) / mean.var()
+    assert share == pytest.approx(expected, rel=0.3)

@@ -62,6 +62,8 @@ class Curve:
         Place of the largest absolute r among lengths that leave ``LEAST_EFFECTIVE`` independent pairs.
     best_length : Estimate, Å
         Its length; interval from resampled blocks.
+    open_ended : bool
+        If no longer length could have been chosen: the best one may be longer.
     p_best : float
         How often the best length of a random shift does at least as well.
     """
@@ -76,6 +78,7 @@ class Curve:
     p_l: NDArray[np.float64]
     best: int
     best_length: Estimate
+    open_ended: bool
     p_best: float
 
 
@@ -200,7 +203,9 @@ def curve(
             best_length = _percentiles(lengths_l[best], lengths_l[drawn_best_d])
     p_l = p_value(np.abs(chance_dl), np.abs(r_l))
     p_best = float(p_value(np.abs(chance_dl[:, eligible]).max(axis=1)[:, None], np.abs(r_l[best : best + 1]))[0])
-    return Curve(lengths_l, r_l, low_l, high_l, n_effective_l, edge_l, n_blocks_l, p_l, best, best_length, p_best)
+    return Curve(
+        lengths_l, r_l, low_l, high_l, n_effective_l, edge_l, n_blocks_l, p_l, best, best_length, best == eligible[-1], p_best
+    )  # fmt: skip
 
 
 def by_chance(x_i: NDArray[np.float64], y_di: NDArray[np.float64]) -> NDArray[np.float64]:

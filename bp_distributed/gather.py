@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from bp_distributed.errors import CampaignError, Reason, StoreError
 from bp_distributed.physics.activation_summary import summarise
+from bp_distributed.physics.artn import Code
 from bp_distributed.units import VARIABLES, Variable
 
 GRIDS = {"r_bin": "r", "omega_bin": "omega", "low_omega_bin": "low_omega", "kpm_bin": "kpm_omega"}
@@ -382,6 +383,11 @@ def _finish(
         dataset[name].attrs |= {
             "flag_values": np.array([-1, 0, 1], dtype=np.int8),
             "flag_meanings": "not_available rejected accepted",
+        }
+    if "search_code" in dataset:
+        dataset["search_code"].attrs |= {
+            "flag_values": np.array([*Code], dtype=np.int8),
+            "flag_meanings": " ".join(code.name.lower() for code in Code),
         }
     dataset.attrs = {**_default_attributes(dataset, elements), **attrs}
     return dataset

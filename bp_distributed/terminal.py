@@ -498,9 +498,8 @@ def print_sample(campaign: Campaign, name: str) -> None:
             task.name, stage["state"], str(len(stage["attempts"])), f"{seconds:.1f}" if seconds else "–",
             _stage_words(store, task, stage),
         )  # fmt: skip
-    batches = [content["stages"][task.name] for task in tasks if task.part]
-    if len(tasks) > 1 and batches:
-        table.add_row(*_batch_cells(batches))
+    if len(tasks) > 1 and any(task.part for task in tasks):
+        table.add_row("activation", *_batch_cells([content["stages"][task.name] for task in tasks if task.part]))
     console.print(table)
     console.print(f"[dim]{store.root / 'samples'}[/dim]")
 
@@ -522,7 +521,7 @@ def _batch_cells(batches: Sequence[dict[str, Any]]) -> list[str]:
     seconds = sum(manifest["seconds"] for manifest in manifests)
     attempts = sum(len(batch["attempts"]) for batch in batches)
     states = _counted([batch["state"] for batch in batches])
-    return ["activation", states, str(attempts), f"{seconds:.1f}" if seconds else "–", "\n".join(words)]
+    return [states, str(attempts), f"{seconds:.1f}" if seconds else "–", "\n".join(words)]
 
 
 def _stage_words(store: Store, task: Any, stage: dict[str, Any]) -> str:

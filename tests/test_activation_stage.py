@@ -257,6 +257,8 @@ def test_searches_are_gathered_beside_the_atoms(toys):
         assert dataset["refined_activation_energy"].dims == ("searched_row", "trial")
         assert dataset["end_energy"].dims == ("searched_row", "trial", "end")
         assert dataset["search_code"].dtype == np.int8
+        assert dataset["search_code"].attrs["flag_meanings"].split()[:3] == ["not_tried", "success", "basin"]
+        assert dataset["search_code"].attrs["flag_values"].tolist()[:3] == [-1, 0, 1]
         assert dataset["mean_activation_energy"].dims == dataset["species"].dims == ("row",)
         for index, sample in enumerate(toys.store.plan.samples):
             own, searched = of_sample(dataset, index), toys.load(sample.sid, "activation")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bp_distributed.activation_figures import PAPER_LENGTH, SLAB, p_text
+from bp_distributed.activation_figures import PAPER_LENGTH, SLAB, p_text, with_error
 from bp_distributed.activation_study import (
     CHOICES,
     FEWEST_GROUPS,
@@ -54,10 +54,6 @@ def glass_text(dataset: xr.Dataset, study: GlassStudy, context: ReportContext) -
 def interval(found: Estimate, digits: int = 2) -> str:
     """Return a value with its interval."""
     return f"{number(found.value, digits)} [{number(found.low, digits)}, {number(found.high, digits)}]"
-
-
-def _plus_minus(found: Estimate, digits: int = 3) -> str:
-    return f"{number(found.value, digits)} ± {number(found.error, 2)}"
 
 
 def _at(curve: Curve, place: int) -> str:
@@ -165,13 +161,12 @@ def choices_table(study: GlassStudy) -> Table:
             (
                 CHOICES[choice], str(relation.n_atoms), f"{relation.mean:.3f} ± {relation.deviation:.3f}", _at(found, 0),
                 _at(relation.within, 0), _at(found, found.best), _best(found),
-                number(found.n_effective_l[found.best]), p_text(found.p_best), _plus_minus(relation.line.slope),
-                interval(relation.line.spearman),
+                number(found.n_effective_l[found.best]), p_text(found.p_best), with_error(relation.line.slope),
             )
         )  # fmt: skip
     head = ("activation energy", "atoms", "mean ± s.d. (eV)", "r, no coarse-graining", "the same within elements",
             f"r at the best L, {NAMES[REFERENCE_KERNEL]}", "best L (Å)", "effective sample size", "p, any L",
-            "slope (eV µTHz⁻³)", "rank correlation")  # fmt: skip
+            "slope (eV µTHz⁻³)")  # fmt: skip
     return Table(f"Choices of the mean, {study.glass.name}", head, tuple(rows))
 
 
@@ -191,6 +186,26 @@ def kernels_table(study: GlassStudy) -> Table:
     head = ("kernel", "best L (Å)", "r.m.s. radius (Å)", "r of [1/I] and ΔQ", "r of [I] and ΔQ", "effective sample size",
             "blocks, aimed edge", "p at this L", "p, any L")  # fmt: skip
     return Table("Kernels, the paper's mean", head, tuple(rows))
+
+
+def line_table(study: GlassStudy) -> Table:
+    """Return one row for all atoms and one per element, for the paper's mean."""
+    relation = study.relations[PAPER]
+    curves = {"all": relation.reference, **relation.element_r}
+    place = relation.reference.best
+    rows = [
+        (
+            name,
+            with_error(line.slope),
+            interval(line.slope),
+            with_error(line.intercept),
+            _at(curves[name], place),
+            interval(line.spearman),
+        )
+        for name, line in {"all": relation.line, **relation.element_lines}.items()
+    ]
+    head = ("atoms", "slope (eV µTHz⁻³)", "95 % interval", "intercept (eV)", "r", "rank correlation")
+    return Table(f"Lines, the paper's mean, {NAMES[REFERENCE_KERNEL]}, L = {relation.length:g} Å", head, tuple(rows))
 
 
 def contrast_table(study: GlassStudy) -> Table:
@@ -217,10 +232,10 @@ def decay_table(study: GlassStudy) -> Table:
     rows = [
         (
             name,
-            _plus_minus(found.length),
+            with_error(found.length),
             interval(found.length),
-            _plus_minus(found.amplitude),
-            _plus_minus(found.free_length),
+            with_error(found.amplitude),
+            with_error(found.free_length),
         )
         for name, found in fields.items()
     ]
@@ -238,7 +253,7 @@ def robustness_table(studies: Sequence[GlassStudy]) -> Table:
             (
                 study.glass.name, str(len(study.glass.samples)), str(relation.n_atoms), f"{relation.mean:.3f} ± {relation.deviation:.3f}",
                 _at(found, 0), _at(found, found.best), number(relation.length, 2), number(found.n_effective_l[found.best]),
-                _plus_minus(relation.line.slope), p_text(found.p_best),
+                with_error(relation.line.slope), p_text(found.p_best),
             )
         )  # fmt: skip
     head = ("glass", "samples", "atoms", "ΔQ, mean ± s.d. (eV)", "r, no coarse-graining", "r at the best L", "L (Å)",
@@ -348,7 +363,8 @@ def _independence(shown: GlassStudy) -> str:
 
 
 def _samples(shown: GlassStudy) -> str:
-    groups = len(np.unique(shown.glass.sites.group_s))
+    sites = shown.glass.of(PAPER).sites
+    groups = len(np.unique(sites.group_s[np.unique(sites.sample_i)]))
     if groups >= ENOUGH_GROUPS:
         return ""
     return (

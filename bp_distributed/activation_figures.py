@@ -178,8 +178,7 @@ def _distribution(
 def _contrast_text(found: Contrast) -> str:
     mean, median = found.mean_difference, found.median_difference
     return (
-        f"means: {_with_error(mean)} eV\nmedians: {_with_error(median)} eV\n"
-        f"random shifts: $p$ = {p_text(found.p_shift)}"
+        f"means: {with_error(mean)} eV\nmedians: {with_error(median)} eV\nrandom shifts: $p$ = {p_text(found.p_shift)}"
     )
 
 
@@ -266,13 +265,13 @@ def line_figure(relation: Relation) -> Figure:
         label=f"means of {line.per_group} atoms",
     )
     _straight(all_ax, line.x_g, line.slope, line.intercept, COLOURS[1], "-")
-    all_ax.set_title(f"all: slope {_with_error(line.slope)}")
+    all_ax.set_title(f"all: slope {with_error(line.slope)}")
     all_ax.legend(loc="upper left")
     for number, (element, one) in enumerate(relation.element_lines.items()):
         colour, marker = COLOURS[number], MARKERS[number]
         element_ax.errorbar(
             one.x_g, one.y_g, one.y_error_g, fmt=marker, color=colour, lw=0.9, capsize=2,
-            label=f"{element}, {one.per_group} per mean: slope {_with_error(one.slope)}",
+            label=f"{element}, {one.per_group} per mean: slope {with_error(one.slope)}",
         )  # fmt: skip
         _straight(element_ax, one.x_g, one.slope, one.intercept, colour, LINES[number])
     element_ax.set_title("by element")
@@ -291,7 +290,7 @@ def _straight(ax: Axes, x_g: NDArray[np.float64], slope: Estimate, intercept: Es
     ax.plot(ends, intercept.value + slope.value * ends, color=colour, ls=look, lw=1.3)
 
 
-def _with_error(found: Estimate) -> str:
+def with_error(found: Estimate) -> str:
     """Return value ± error to the error's two leading digits."""
     places = max(0, 1 - int(np.floor(np.log10(found.error)))) if 0 < found.error < np.inf else 3
     return f"{found.value:.{places}f} ± {found.error:.{places}f}".replace("-", "−")
@@ -308,13 +307,13 @@ def map_figure(glass: Glass, relation: Relation, choice: str = PAPER) -> Figure:
     """
     part = glass.of(choice)
     fields_fi = np.array([1.0 / part.intensity_i, part.energy[choice]])
-    smooth_fi = averaged_by(part.sites, fields_fi, REFERENCE_KERNEL, np.array([relation.length]))[0]
+    smooth_fi = averaged_by(part.sites, fields_fi, [(REFERENCE_KERNEL, relation.length)])[0]
     first = int(part.sites.sample_i.min())
     mine_i = part.sites.sample_i == first
     cell_cc = part.sites.cells_scc[first]
     inside_ic = (part.sites.positions_ic[mine_i] @ np.linalg.inv(cell_cc) % 1.0) @ cell_cc
-    height_i = inside_ic[:, 2]
-    slab_i = np.abs(height_i - 0.5 * cell_cc[2, 2]) < 0.5 * SLAB
+    width = 1.0 / float(np.linalg.norm(np.linalg.inv(cell_cc)[:, 2]))
+    slab_i = np.abs((inside_ic @ np.linalg.inv(cell_cc))[:, 2] - 0.5) * width < 0.5 * SLAB
     figure = new_figure(9.2, 2.9)
     axes = figure.subplots(1, 4, sharex=True, sharey=True)
     names = ("$1/I$", r"$\Delta Q$", "$[1/I]_{CG}$", r"$\Delta Q_{CG}$")
@@ -349,7 +348,8 @@ def decay_figure(glass: GlassStudy) -> Figure:
     """Draw the autocorrelation of inverse intensity and energy with the fits."""
     figure = new_figure(9.2, 3.6)
     plain_ax, log_ax = figure.subplots(1, 2)
-    volume = glass.glass.sites.volume / len(np.unique(glass.glass.sites.sample_i))
+    sites = glass.glass.of(PAPER).sites
+    volume = sites.volume / len(np.unique(sites.sample_i))
     fields = {"$1/I$": glass.intensity_decay, r"$\Delta Q$": glass.energy_decay[PAPER]}
     for number, (name, found) in enumerate(fields.items()):
         for ax in (plain_ax, log_ax):
@@ -361,14 +361,8 @@ def decay_figure(glass: GlassStudy) -> Figure:
     )
     log_ax.axhline(np.exp(-3.0), color="0.6", lw=0.9, ls=":", zorder=0)
     log_ax.axvline(PAPER_LENGTH, color="0.6", lw=0.9, ls=":", zorder=0)
-    log_ax.annotate(
-        "paper: $e^{-3}$ at 5.9 Å",
-        (PAPER_LENGTH, np.exp(-3.0)),
-        (6, 5),
-        textcoords="offset points",
-        fontsize=8,
-        color="0.35",
-    )
+    log_ax.annotate("paper: $e^{-3}$ at 5.9 Å", (0.98, np.exp(-3.0)), (0, 4), xycoords=("axes fraction", "data"),
+                    textcoords="offset points", ha="right", fontsize=8, color="0.35")  # fmt: skip
     plain_ax.legend(loc="upper right")
     panel_letters([plain_ax, log_ax])
     return figure
@@ -391,11 +385,11 @@ def _decay(ax: Axes, found: Decay, volume: float, number: int, name: str) -> Non
     )
     r = np.linspace(0.0, found.r_b.max(), 200)
     ax.plot(
-        r, decaying(r, length.value, volume), color=colour, ls="-", lw=1.2, label=rf"$\xi$ = {_with_error(length)} Å"
+        r, decaying(r, length.value, volume), color=colour, ls="-", lw=1.2, label=rf"$\xi$ = {with_error(length)} Å"
     )
     ax.plot(
         r, amplitude.value * decaying(r, free.value, volume), color=colour, ls="--", lw=1.0,
-        label=rf"$A$ = {_with_error(amplitude)}, $\xi$ = {_with_error(free)} Å",
+        label=rf"$A$ = {with_error(amplitude)}, $\xi$ = {with_error(free)} Å",
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bp_distributed.errors import CampaignError
 from bp_distributed.figures import MICRO_THZ, rate_text
 from bp_distributed.physics.autocorrelation import Decay, decay
-from bp_distributed.physics.coarse_graining import KERNELS, RMS_RADIUS, coarse_grain, reach, tail
+from bp_distributed.physics.coarse_graining import KERNELS, coarse_grain, reach, tail
 from bp_distributed.physics.correlation import (
     Contrast,
     Curve,
@@ -66,6 +66,10 @@ FEWEST_OF_A_SPECIES = 20
 
 N_SHIFTS = 200
 _N_FIELDS = 5
+
+
+Averages = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""By kernel: lengths_l in Å, and fields coarse-grained by them, shape=(n_lengths, n_fields, n_atoms)."""
 
 
 @dataclass(frozen=True)
@@ -340,7 +344,7 @@ def noise_share(dataset: xr.Dataset) -> float:
 def _of_glass(glass: Glass, rng: np.random.Generator) -> GlassStudy:
     choices = [choice for choice in CHOICES if glass.known(choice).sum() >= FEWEST_ATOMS]
     fields_fi = np.concatenate([_fields(glass, choice) for choice in choices])
-    averaged = {kernel: averages(glass.sites, fields_fi, kernel) for kernel in KERNELS}
+    averaged = averages(glass.sites, fields_fi)
     relations, decays = {}, {}
     for number, choice in enumerate(choices):
         part, keep_i = glass.of(choice), glass.known(choice)
@@ -370,12 +374,7 @@ def lengths_for(kernel: str, farthest: float) -> NDArray[np.float64]:
     return np.array([L for L in LENGTHS if L == 0.0 or (shortest < L and tail(kernel, L, farthest) <= MAX_TAIL)])
 
 
-def _relation(
-    glass: Glass,
-    energy_i: NDArray[np.float64],
-    fields: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
-    rng: np.random.Generator,
-) -> Relation:
+def _relation(glass: Glass, energy_i: NDArray[np.float64], fields: Averages, rng: np.random.Generator) -> Relation:
     """Return what the coarse-grained fields of :func:`_fields` say, given with their lengths by kernel."""
     sites = glass.sites
     moved_di = shifts(sites, N_SHIFTS, rng)
@@ -407,47 +406,36 @@ def _without_means(values_i: NDArray[np.float64], glass: Glass) -> NDArray[np.fl
     return np.asarray(values_i - (np.bincount(glass.species_i, values_i) / count_e)[glass.species_i])
 
 
-def averages(
-    sites: Sites, fields_fi: NDArray[np.float64], kernel: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the lengths that fit into the smallest sample, Å, and fields coarse-grained by them in each sample.
-
-    Returns
-    -------
-    lengths_l : ndarray, shape=(n_lengths,), Å
-    averages_lfi : ndarray, shape=(n_lengths, n_fields, n_atoms)
-    """
-    samples = np.unique(sites.sample_i)
-    lengths_l = lengths_for(kernel, min(reach(sites.cells_scc[sample]) for sample in samples))
-    return lengths_l, averaged_by(sites, fields_fi, kernel, lengths_l)
+def averages(sites: Sites, fields_fi: NDArray[np.float64]) -> Averages:
+    """Return by kernel the lengths that fit into the smallest sample, and fields coarse-grained by them."""
+    farthest = min(reach(sites.cells_scc[sample]) for sample in np.unique(sites.sample_i))
+    lengths = {kernel: lengths_for(kernel, farthest) for kernel in KERNELS}
+    windows_w = [(kernel, float(length)) for kernel in KERNELS for length in lengths[kernel]]
+    averages_wfi = averaged_by(sites, fields_fi, windows_w)
+    ends = np.cumsum([len(lengths[kernel]) for kernel in KERNELS])[:-1]
+    parts = np.split(averages_wfi, ends)
+    return {kernel: (lengths[kernel], part) for kernel, part in zip(KERNELS, parts, strict=True)}
 
 
 def averaged_by(
-    sites: Sites, fields_fi: NDArray[np.float64], kernel: str, lengths_l: NDArray[np.float64]
+    sites: Sites, fields_fi: NDArray[np.float64], windows_w: Sequence[tuple[str, float]]
 ) -> NDArray[np.float64]:
-    """Return fields coarse-grained in each sample by itself, shape=(n_lengths, n_fields, n_atoms)."""
-    averages_lfi = np.empty((len(lengths_l), *fields_fi.shape))
+    """Return fields coarse-grained in each sample by itself, shape=(n_windows, n_fields, n_atoms)."""
+    averages_wfi = np.empty((len(windows_w), *fields_fi.shape))
     for sample in np.unique(sites.sample_i):
         mine_i = sites.sample_i == sample
-        averages_lfi[:, :, mine_i] = coarse_grain(
-            sites.positions_ic[mine_i], sites.cells_scc[sample], fields_fi[:, mine_i], kernel, lengths_l.tolist()
+        averages_wfi[:, :, mine_i] = coarse_grain(
+            sites.positions_ic[mine_i], sites.cells_scc[sample], fields_fi[:, mine_i], windows_w
         )
-    return averages_lfi
+    return averages_wfi
 
 
 def _p_shuffled(glass: Glass, relation: Relation, rng: np.random.Generator) -> float:
     orders_di = shuffled(len(glass.sites), N_SHIFTS, rng)
-    (averaged_di,) = averaged_by(
-        glass.sites, glass.energy[PAPER][orders_di], REFERENCE_KERNEL, np.array([relation.length])
-    )
+    (averaged_di,) = averaged_by(glass.sites, glass.energy[PAPER][orders_di], [(REFERENCE_KERNEL, relation.length)])
     chance_d = np.abs(by_chance(relation.x_i, averaged_di))
     return float(p_value(chance_d[:, None], np.abs(relation.reference.r_l[relation.reference.best, None]))[0])
 
 
 def _per_group(n_atoms: int) -> int:
     return max(1, min(PER_GROUP, n_atoms // FEWEST_GROUPS))
-
-
-def rms_radius(kernel: str, length: float) -> float:
-    """Return the root mean square distance of a kernel, Å, which makes lengths of different kernels comparable."""
-    return RMS_RADIUS[kernel] * length

@@ -376,7 +376,7 @@ def _studied_plots(found: ActivationStudy, dataset: xr.Dataset, context: ReportC
         _Plot(
             "activation_line", "Activation energy against inverse intensity",
             lambda: draw.line_figure(relation), lambda: words.line_caption(relation, who),
-            lambda: words.line_comparisons(part, shown, context),
+            lambda: words.line_comparisons(part, shown, context), lambda: (words.line_table(shown),),
         ),
         _Plot(
             "activation_choices", "What is called the activation energy, and what depends on it",

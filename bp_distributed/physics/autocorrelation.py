@@ -113,7 +113,7 @@ def decay(sites: Sites, values_i: NDArray[np.float64], edge: float, rng: np.rand
     length_d, _ = fit(r_b, both_db, weight_b, volume, free=False)
     free_d, amplitude_d = fit(r_b, both_db, weight_b, volume, free=True)
     parts = n_blocks(sites, edge)
-    length, amplitude, free = (estimate(v[0], v[1:], parts) for v in (length_d, amplitude_d, free_d))
+    length, amplitude, free = (estimate(v[0], v[1:], parts, positive=True) for v in (length_d, amplitude_d, free_d))
     return Decay(r_b, c_b, error_b, length, amplitude, free)
 
 

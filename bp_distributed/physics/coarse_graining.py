@@ -9,7 +9,8 @@ Every atom counts once, at its nearest image, and only within ``reach``, half th
 kernel has beyond that is spread evenly over all known atoms, as those at such a distance are: a constant stays that
 constant, and ``tail`` says how much of the kernel was treated so.
 
-Letters of axes: ``i`` atom averaged around, ``j`` atom averaged over, ``f`` field, ``k`` kernel, ``l`` length.
+Letters of axes: ``i`` atom averaged around, ``j`` atom averaged over, ``f`` field, ``m`` set of known atoms, ``g`` column,
+fields then sets, ``w`` window, a kernel with its length.
 """
 
 from __future__ import annotations
@@ -94,8 +95,7 @@ def coarse_grain(
     positions_ic: NDArray[np.float64],
     cell_cc: NDArray[np.float64],
     values_fi: NDArray[np.float64],
-    kernel: str,
-    lengths_l: Sequence[float],
+    windows_w: Sequence[tuple[str, float]],
 ) -> NDArray[np.float64]:
     """Return fields averaged over the surroundings of each atom.
 
@@ -106,14 +106,12 @@ def coarse_grain(
         Lattice vectors are rows; periodic in all three directions.
     values_fi : ndarray, shape=(n_fields, n_atoms)
         NaN where unknown.
-    kernel : str
-        One of ``KERNELS``.
-    lengths_l : sequence of float, Å
-        0 leaves the values as they are.
+    windows_w : sequence of (str, float)
+        Kernel, one of ``KERNELS``, and length in Å; length 0 leaves the values as they are.
 
     Returns
     -------
-    ndarray, shape=(n_lengths, n_fields, n_atoms)
+    ndarray, shape=(n_windows, n_fields, n_atoms)
         At atoms of unknown value too; NaN where a top hat covers no known atom, and at length 0.
 
     Raises
@@ -121,8 +119,9 @@ def coarse_grain(
     ValueError
         If there is no such kernel.
     """
-    if kernel not in KERNELS:
-        raise ValueError(f"no kernel {kernel!r}; there are {', '.join(KERNELS)}")
+    for kernel, _ in windows_w:
+        if kernel not in KERNELS:
+            raise ValueError(f"no kernel {kernel!r}; there are {', '.join(KERNELS)}")
     known_fi = np.isfinite(values_fi)
     masks_mi, mask_f = np.unique(known_fi, axis=0, return_inverse=True)
     centre_f = np.array(
@@ -131,18 +130,15 @@ def coarse_grain(
     columns_jg = np.concatenate([np.where(known_fi, values_fi - centre_f[:, None], 0.0), masks_mi]).T
     farthest = reach(cell_cc)
     per_volume_m = masks_mi.sum(axis=1) / abs(np.linalg.det(cell_cc))
-    averages_lfi = np.empty((len(lengths_l), *values_fi.shape))
+    averages_wfi = np.empty((len(windows_w), *values_fi.shape))
     for rows, r_ij in distance_rows(positions_ic, cell_cc):
-        beyond_ij = r_ij >= farthest
-        for place, length in enumerate(lengths_l):
+        inside_ij = r_ij < farthest
+        for place, (kernel, length) in enumerate(windows_w):
             if length == 0.0:
-                averages_lfi[place, :, rows] = values_fi[:, rows]
+                averages_wfi[place, :, rows] = values_fi[:, rows]
                 continue
-            weight_ij = _weight(kernel, length, r_ij)
-            weight_ij[beyond_ij] = 0.0
-            sums_gi = (weight_ij @ columns_jg).T
+            sums_gi = ((_weight(kernel, length, r_ij) * inside_ij) @ columns_jg).T
             total_mi = sums_gi[len(values_fi) :] + (per_volume_m * _volume_beyond(kernel, length, farthest))[:, None]
-            total_fi = total_mi[mask_f.ravel()]
             with np.errstate(invalid="ignore"):
-                averages_lfi[place, :, rows] = centre_f[:, None] + sums_gi[: len(values_fi)] / total_fi
-    return averages_lfi
+                averages_wfi[place, :, rows] = centre_f[:, None] + sums_gi[: len(values_fi)] / total_mi[mask_f.ravel()]
+    return averages_wfi

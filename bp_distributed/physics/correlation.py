@@ -249,9 +249,16 @@ def _percentiles(value: float, drawn_d: NDArray[np.float64]) -> Estimate:
     return Estimate(float(value), float(drawn_d.std()), float(low), float(high))
 
 
-def estimate(value: float, drawn_d: NDArray[np.float64], count: int) -> Estimate:
-    """Return a value with the spread of its draws as error; Student's interval, as there are ``count`` blocks."""
-    error = float(np.std(drawn_d[np.isfinite(drawn_d)]))
+def estimate(value: float, drawn_d: NDArray[np.float64], count: int, *, positive: bool = False) -> Estimate:
+    """Return a value with the spread of its draws as error and Student's interval, as there are ``count`` blocks.
+
+    The interval of what is ``positive`` by nature is that of its logarithm.
+    """
+    drawn_d = drawn_d[np.isfinite(drawn_d)]
+    error = float(np.std(drawn_d))
+    if positive and value > 0 and (drawn_d > 0).any():
+        factor = math.exp(_student(count) * float(np.std(np.log(drawn_d[drawn_d > 0]))))
+        return Estimate(float(value), error, float(value) / factor, float(value) * factor)
     half = _student(count) * error
     return Estimate(float(value), error, float(value) - half, float(value) + half)
 

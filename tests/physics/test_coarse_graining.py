@@ -13,6 +13,10 @@ WEIGHT = {
 }
 
 
+def windows(kernel, *lengths):
+    return [(kernel, length) for length in lengths]
+
+
 def atoms(n_atoms=120, cell=SKEWED, seed=0):
     rng = np.random.default_rng(seed)
     return rng.uniform(-1.0, 2.0, (n_atoms, 3)) @ cell, rng.normal(size=(2, n_atoms))
@@ -39,7 +43,7 @@ def over_images(positions, cell, values, kernel, length, farthest, images=1):
 def test_short_kernels_equal_the_definition_pair_by_pair(kernel, length):
     positions, values = atoms(60)
     values[1, ::3] = np.nan
-    found = coarse_grain(positions, SKEWED, values, kernel, [length])[0]
+    found = coarse_grain(positions, SKEWED, values, windows(kernel, length))[0]
     for field in range(2):
         expected = over_images(positions, SKEWED, values[field], kernel, length, reach(SKEWED))
         np.testing.assert_allclose(found[field], expected, atol=3e-5)  # what lies beyond the reach is below this
@@ -50,7 +54,7 @@ def test_a_constant_stays_the_constant(kernel):
     positions, _ = atoms()
     values = np.full((1, len(positions)), 3.25)
     values[0, 5:60] = np.nan
-    found = coarse_grain(positions, SKEWED, values, kernel, [0.5, 2.0, 5.0, 10.0])
+    found = coarse_grain(positions, SKEWED, values, windows(kernel, 0.5, 2.0, 5.0, 10.0))
     if kernel == "top_hat":  # too short to see a known atom from every unknown one
         assert np.isnan(found[0, 0, 5:60]).any()
         found = found[np.isfinite(found)]
@@ -61,32 +65,32 @@ def test_a_constant_stays_the_constant(kernel):
 def test_wrapping_translation_order_and_chunks_change_nothing(kernel, monkeypatch):
     positions, values = atoms()
     rng = np.random.default_rng(1)
-    expected = coarse_grain(positions, SKEWED, values, kernel, [1.0, 3.0])
+    expected = coarse_grain(positions, SKEWED, values, windows(kernel, 1.0, 3.0))
     moved = positions + rng.integers(-2, 3, positions.shape) @ SKEWED + [0.3, -7.0, 2.2]
     order = rng.permutation(len(positions))
     monkeypatch.setattr("bp_distributed.physics.coarse_graining._CHUNK", 1000)
-    found = coarse_grain(moved[order], SKEWED, values[:, order], kernel, [1.0, 3.0])
+    found = coarse_grain(moved[order], SKEWED, values[:, order], windows(kernel, 1.0, 3.0))
     np.testing.assert_allclose(found, expected[:, :, order], atol=1e-10)
 
 
 def test_no_length_no_change():
     positions, values = atoms()
     values[0, 3] = np.nan
-    np.testing.assert_array_equal(coarse_grain(positions, SKEWED, values, "gaussian", [0.0])[0], values)
+    np.testing.assert_array_equal(coarse_grain(positions, SKEWED, values, windows("gaussian", 0.0))[0], values)
 
 
 def test_long_lengths_end_at_the_mean():
     positions, values = atoms(300)
     for kernel in ("exponential", "gaussian"):
-        found = coarse_grain(positions, SKEWED, values, kernel, [200.0])[0]
+        found = coarse_grain(positions, SKEWED, values, windows(kernel, 200.0))[0]
         np.testing.assert_allclose(found, values.mean(axis=1)[:, None] + np.zeros_like(found), atol=2e-4)
 
 
 def test_an_unknown_field_stays_unknown_and_does_not_disturb_the_others():
     positions, values = atoms()
-    alone = coarse_grain(positions, SKEWED, values[:1], "gaussian", [2.0])
+    alone = coarse_grain(positions, SKEWED, values[:1], windows("gaussian", 2.0))
     values[1] = np.nan
-    both = coarse_grain(positions, SKEWED, values, "gaussian", [2.0])
+    both = coarse_grain(positions, SKEWED, values, windows("gaussian", 2.0))
     np.testing.assert_allclose(both[:, 0], alone[:, 0], rtol=EXACT)
     assert np.isnan(both[:, 1]).all()
 
@@ -99,7 +103,7 @@ def test_truncation_costs_less_of_the_field_than_of_the_kernel(length):
     wave = 2 * np.pi * positions @ np.linalg.inv(cell)
     values = np.cos(wave[:, 0] + 1.0) + np.sin(2 * wave[:, 1]) + np.cos(wave[:, 2])
     some = np.random.default_rng(0).choice(260, 25, replace=False)
-    found = coarse_grain(positions, cell, values[None], "exponential", [length])[0, 0][some]
+    found = coarse_grain(positions, cell, values[None], windows("exponential", length))[0, 0][some]
     images = int(np.ceil(10.0 * length / 20.0))
     inside = positions - np.floor(positions / 20.0) * 20.0
     steps = 20.0 * np.stack(np.meshgrid(*[np.arange(-images - 1, images + 2)] * 3), -1).reshape(-1, 3)
@@ -144,4 +148,4 @@ def test_the_reach_is_half_the_thinnest_direction():
 
 def test_an_unknown_kernel_is_refused():
     with pytest.raises(ValueError, match="no kernel 'box'; there are exponential, gaussian, top_hat"):
-        coarse_grain(np.zeros((1, 3)), np.eye(3), np.ones((1, 1)), "box", [1.0])
+        coarse_grain(np.zeros((1, 3)), np.eye(3), np.ones((1, 1)), windows("box", 1.0))

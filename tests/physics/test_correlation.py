@@ -26,6 +26,10 @@ def sites():
     return Sites.of_one(np.random.default_rng(0).random((N_ATOMS, 3)) * EDGE, CELL)
 
 
+def windows(lengths):
+    return [("gaussian", length) for length in lengths]
+
+
 def maker_of(sites, correlation):
     """Return a function that makes Gaussian fields of unit variance with a known correlation."""
     r_ij = np.concatenate([r for _, r in distance_rows(sites.positions_ic, sites.cells_scc[0])])
@@ -112,7 +116,7 @@ def test_the_best_length_is_where_noise_is_averaged_but_the_signal_is_not(sites,
     lengths = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5])
     signal = smooth(rng)
     x, y = signal + rng.normal(size=(2, N_ATOMS))
-    averaged = coarse_grain(sites.positions_ic, CELL, np.array([x, y]), "gaussian", lengths)
+    averaged = coarse_grain(sites.positions_ic, CELL, np.array([x, y]), windows(lengths))
     found = curve(sites, lengths, averaged[:, 0], averaged[:, 1], moved, rng)
     assert found.r_l[0] == pytest.approx(0.5, abs=0.12)
     assert found.r_l[found.best] > 0.75
@@ -123,7 +127,7 @@ def test_the_best_length_is_where_noise_is_averaged_but_the_signal_is_not(sites,
 
     local = rng.normal(size=N_ATOMS)
     averaged = coarse_grain(
-        sites.positions_ic, CELL, np.array([local + smooth(rng), local + smooth(rng)]), "gaussian", lengths
+        sites.positions_ic, CELL, np.array([local + smooth(rng), local + smooth(rng)]), windows(lengths)
     )
     assert curve(sites, lengths, averaged[:, 0], averaged[:, 1], moved, rng).best == 0
 
@@ -132,7 +136,7 @@ def test_lengths_that_leave_too_few_independent_values_are_shown_but_not_chosen(
     rng = np.random.default_rng(19)
     lengths = np.array([0.0, 1.0, 6.0])
     wave = np.cos(2.0 * np.pi * sites.positions_ic[:, 0] / EDGE)
-    averaged = coarse_grain(sites.positions_ic, CELL, wave + 2.0 * rng.normal(size=(2, N_ATOMS)), "gaussian", lengths)
+    averaged = coarse_grain(sites.positions_ic, CELL, wave + 2.0 * rng.normal(size=(2, N_ATOMS)), windows(lengths))
     found = curve(sites, lengths, averaged[:, 0], averaged[:, 1], moved, rng)
     assert found.n_effective_l[2] < LEAST_EFFECTIVE < found.n_effective_l[1]
     assert found.r_l[2] > found.r_l[1]
@@ -145,7 +149,7 @@ def test_the_p_value_of_the_best_length_pays_for_the_choice(sites, smooth, moved
     best, p = [], []
     for _ in range(30):
         fields = rng.normal(size=(2, N_ATOMS))
-        averaged = coarse_grain(sites.positions_ic, CELL, fields, "gaussian", lengths)
+        averaged = coarse_grain(sites.positions_ic, CELL, fields, windows(lengths))
         found = curve(sites, lengths, averaged[:, 0], averaged[:, 1], moved, rng)
         best.append(found.p_l.min())
         p.append(found.p_best)

@@ -27,6 +27,7 @@ from bp_distributed.store import State
 from bp_distributed.units import VARIABLES
 
 HEADER = "first\nsecond\nthird\n2 Cu Zr\n5 0.1 5 0.1 6.5\n29 63.546 3.61 fcc\n"
+STEP = Path(__file__).with_name("toy_step.py")
 BPD = str(Path(sys.executable).with_name("bpd"))
 TRIALS = 4
 
@@ -53,6 +54,16 @@ def batches(plan):
 @pytest.fixture
 def toys(tmp_path, toy_steps):
     return write_campaign(tmp_path / "campaign", TOY)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """One that has run; it is only looked at."""
+    campaign = write_campaign(tmp_path_factory.mktemp("done") / "campaign", TOY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bp_distributed.tasks.step_command", lambda step: [sys.executable, str(STEP), step])
+        assert campaign.run(workers=0) is Ending.FINISHED
+    return campaign
 
 
 # ---- plan ----
@@ -160,45 +171,41 @@ def test_cost_follows_the_atoms_not_the_size_of_the_sample(tmp_path):
 # ---- run ----
 
 
-def test_batches_run_and_say_what_they_found(toys):
-    assert toys.run(workers=0) is Ending.FINISHED
-    store = toys.store
+def test_each_batch_has_a_result_of_its_own(done):
+    store = done.store
     made = batches(store.plan)
     assert len(made) == 6
     one = store.load(made[0])
     assert one.sizes == {"searched": 1, "trial": TRIALS, "end": 2}
     assert one.attrs["title"] == f"activation 0001 of {store.plan.samples[0].label}"
     assert json.loads(one.attrs["bp_request"])["lambda_exit"] == -0.3
-    whole = toys.load(store.plan.samples[0].label, "activation")
+    whole = done.load(store.plan.samples[0].label, "activation")
     assert whole["searched_atom"].to_numpy().tolist() == [0, 1, 3]
-    assert toys.load(made[1].key, "activation")["searched_atom"].to_numpy().tolist() == [1]
-    assert toys.fsck().clean
+    assert done.load(made[1].key, "activation")["searched_atom"].to_numpy().tolist() == [1]
+    assert done.fsck().clean
 
 
-def test_status_tells_what_was_found_so_far(toys, capsys):
-    toys.start()
-    assert toys.status().searches.planned == 2 * 3 * 2
-    assert toys.status().searches.sentence == "0 searches, no saddle yet"
-    toys.run(workers=0)
-    found = toys.status().searches
-    every = [toys.load(sample.sid, "activation") for sample in toys.store.plan.samples]
+def test_status_tells_what_was_found_so_far(done, capsys):
+    found = done.status().searches
+    assert found.planned == 2 * 3 * 2
+    every = [done.load(sample.sid, "activation") for sample in done.store.plan.samples]
     code, energy = (
         np.concatenate([d[name].to_numpy() for d in every]) for name in ("search_code", "activation_energy")
     )
     assert found.searches == (code >= 0).sum()
     assert found.success_rate == pytest.approx((code == 0).sum() / (code >= 0).sum())
     assert found.mean_energy_eV == pytest.approx(np.nanmean(energy))
-    written = json.loads(json.dumps(toys.status().to_json()))["searches"]
+    written = json.loads(json.dumps(done.status().to_json()))["searches"]
     assert written["mean_energy_eV"] == found.mean_energy_eV
-    for text in (status_html(toys.status()), terminal.one_line(toys.status())):
+    for text in (status_html(done.status()), terminal.one_line(done.status())):
         assert found.sentence in text
-    label = toys.store.plan.samples[0].label
-    terminal.print_sample(toys, label)
+    label = done.store.plan.samples[0].label
+    terminal.print_sample(done, label)
     shown = capsys.readouterr().out
     assert "3 done" in shown
     assert "0002" not in shown
-    assert len(terminal.sample_json(toys, label)["stages"]) == 2 + 3
-    terminal.print_samples(toys)
+    assert len(terminal.sample_json(done, label)["stages"]) == 2 + 3
+    terminal.print_samples(done)
     assert "3 done" in capsys.readouterr().out
 
 
@@ -250,18 +257,17 @@ def test_other_batches_need_an_amended_plan_and_lose_nothing_else(toys):
 # ---- dataset ----
 
 
-def test_searches_are_gathered_beside_the_atoms(toys):
-    toys.run(workers=0)
-    toys.gather()
-    with open_dataset(toys.dataset_path) as dataset:
+def test_searches_are_gathered_beside_the_atoms(done):
+    done.gather()
+    with open_dataset(done.dataset_path) as dataset:
         assert dataset["refined_activation_energy"].dims == ("searched_row", "trial")
         assert dataset["end_energy"].dims == ("searched_row", "trial", "end")
         assert dataset["search_code"].dtype == np.int8
         assert dataset["search_code"].attrs["flag_meanings"].split()[:3] == ["not_tried", "success", "basin"]
         assert dataset["search_code"].attrs["flag_values"].tolist()[:3] == [-1, 0, 1]
         assert dataset["mean_activation_energy"].dims == dataset["species"].dims == ("row",)
-        for index, sample in enumerate(toys.store.plan.samples):
-            own, searched = of_sample(dataset, index), toys.load(sample.sid, "activation")
+        for index, sample in enumerate(done.store.plan.samples):
+            own, searched = of_sample(dataset, index), done.load(sample.sid, "activation")
             for name in searched.variables:
                 np.testing.assert_allclose(own[name], searched[name], rtol=1e-6)
                 assert own[name].attrs["units"] == VARIABLES[name].units
@@ -286,6 +292,7 @@ def test_what_is_missing_is_counted(toys, capsys):
 
 def test_nothing_searched_yet_is_no_error(toys):
     store = toys.start()
+    assert toys.status().searches.sentence == "0 searches, no saddle yet"
     (toys.root / "toy.json").write_text('{"activation": "config"}')
     toys.run(workers=0)
     dataset = toys.gather()
@@ -294,9 +301,8 @@ def test_nothing_searched_yet_is_no_error(toys):
         toys.load(store.plan.samples[0].sid, "activation")
 
 
-def test_batches_are_joined_in_order_with_what_they_have_in_common(toys):
-    toys.run(workers=0)
-    first, second = (toys.store.load(task) for task in batches(toys.store.plan)[:2])
+def test_batches_are_joined_in_order_with_what_they_have_in_common(done):
+    first, second = (done.store.load(task) for task in batches(done.store.plan)[:2])
     both = joined([second, first])
     assert both["searched_atom"].to_numpy().tolist() == [1, 0]
     np.testing.assert_array_equal(both["end_energy"][1], first["end_energy"][0])
@@ -321,9 +327,7 @@ def committed(campaign):
 
 
 @pytest.mark.fault
-def test_a_killed_driver_loses_no_batch(tmp_path, toy_steps, monkeypatch):
-    reference = write_campaign(tmp_path / "undisturbed", TOY)
-    reference.run(workers=0)
+def test_a_killed_driver_loses_no_batch(tmp_path, done, monkeypatch):
     campaign = write_campaign(tmp_path / "campaign", TOY)
     campaign.start()
     (campaign.root / "toy.json").write_text('{"activation": "slow 0.5"}')
@@ -337,7 +341,7 @@ def test_a_killed_driver_loses_no_batch(tmp_path, toy_steps, monkeypatch):
     assert 0 < len(before) < 6
     output = drive(campaign, monkeypatch).communicate(timeout=120)[0]
     after = committed(campaign)
-    assert after == committed(reference), output
+    assert after == committed(done), output
     assert before.items() <= after.items()
     assert Campaign(campaign.root).fsck().clean
 

@@ -77,7 +77,7 @@ class Searches:
         if not self.successes:
             return f"{self.searches:,} searches, no saddle yet"
         return (
-            f"{self.successes:,} of about {self.planned:,} saddles; {self.success_rate:.0%} of {self.searches:,} searches "
+            f"{self.successes:,} of at most {self.planned:,} saddles; {self.success_rate:.0%} of {self.searches:,} searches "
             f"succeeded, {self.connected_share:.0%} of these connected, mean barrier {self.mean_energy_eV:.3f} eV"
         )
 

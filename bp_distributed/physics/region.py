@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bp_distributed.errors import ConfigError, Reason, ScienceError
-from bp_distributed.physics import kernels, region_kernels
+from bp_distributed.physics import kernels, region_kernels, region_pairs
 from bp_distributed.physics.configuration import Configuration
 from bp_distributed.physics.neighbours import neighbour_table
 from bp_distributed.physics.potential import EAMPotential, SplineTables
@@ -106,8 +106,8 @@ class Landscape:
         fraction_ic -= np.floor(fraction_ic)
         n_c = np.maximum(self.height_c // GRID, 1).astype(np.int64)
         cell_ic = np.minimum((fraction_ic * n_c).astype(np.int64), n_c - 1)
-        start_g, order_i = region_kernels.sorted_into(np.ravel_multi_index(tuple(cell_ic.T), n_c), int(n_c.prod()))
-        self.grid = region_kernels.Grid(start_g, n_c)
+        start_g, order_i = region_pairs.sorted_into(np.ravel_multi_index(tuple(cell_ic.T), n_c), int(n_c.prod()))
+        self.grid = region_pairs.Grid(start_g, n_c)
         self.order_i = order_i
         """Which atom of the sample stands in each place of the following."""
         self.positions_ic = (fraction_ic @ self.cell_cc)[order_i]
@@ -169,7 +169,7 @@ class Landscape:
         wide_c, n_c = around / self.height_c, self.grid.cells_c
         first_c = np.floor((low_c @ self.inverse_cc - wide_c) * n_c).astype(np.int64)
         last_c = np.floor((high_c @ self.inverse_cc + wide_c) * n_c).astype(np.int64)
-        found: tuple[NDArray[np.int64], Floats] = region_kernels.images(
+        found: tuple[NDArray[np.int64], Floats] = region_pairs.images(
             self.grid, self.positions_ic, self.cell_cc, first_c, last_c, low_c, reach
         )
         return found
@@ -273,12 +273,12 @@ class Region:
 
     def _list_pairs(self, x_mc: Floats) -> None:
         n, tables = self.n_mobile, self._landscape.tables
-        bound_ik, site_p, slot_p, table_p = region_kernels.list_pairs(
+        bound_ik, site_p, slot_p, table_p = region_pairs.list_pairs(
             self._site_sc, self._slot_s, self._species_s, n, 0.5 * self._range,
             self._near_square_ab, self._pair_square_ab, tables.n_knots,
         )  # fmt: skip
-        touched_t = region_kernels.touched(bound_ik, slot_p, n, self._touched_s)
-        self._pairs = region_kernels.Pairs(bound_ik, site_p, slot_p, table_p, touched_t)
+        touched_t = region_pairs.touched(bound_ik, slot_p, n, self._touched_s)
+        self._pairs = region_pairs.Pairs(bound_ik, site_p, slot_p, table_p, touched_t)
         self._pull_pk = np.empty((len(site_p), 3))
         self._factors = region_kernels.Factors(*region_kernels.room_for_factors(bound_ik, len(self._species_s)))
         self._listed_mc = x_mc.copy()
@@ -292,13 +292,13 @@ class Region:
 
     def _move_to(self, x_mc: Floats) -> None:
         """Put the mobile atoms in their places, with all they can meet around them and every pair listed."""
-        farthest, _ = region_kernels.two_largest_moves(x_mc, self.start_mc)
+        farthest, _ = region_pairs.two_largest_moves(x_mc, self.start_mc)
         if not farthest <= FARTHEST:
             raise ScienceError(Reason.ATOMS_LOST, f"a mobile atom moved by {farthest:.3g} Å, allowed are {FARTHEST} Å")
         if farthest > self._margin:
             self._surround(2.0 * farthest)
-        region_kernels.place(x_mc, self._mover_g, self._offset_gc, self._site_sc)
-        if sum(region_kernels.two_largest_moves(x_mc, self._listed_mc)) > SKIN:
+        region_pairs.place(x_mc, self._mover_g, self._offset_gc, self._site_sc)
+        if sum(region_pairs.two_largest_moves(x_mc, self._listed_mc)) > SKIN:
             self._list_pairs(x_mc)
 
     def evaluate(self, x_mc: Floats) -> tuple[float, Floats]:

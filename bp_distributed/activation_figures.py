@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bp_distributed.activation_study import (
     CHOICES,
+    N_SHIFTS,
     PAPER,
     REFERENCE_KERNEL,
     ActivationStudy,
@@ -182,9 +183,10 @@ def _contrast_text(found: Contrast) -> str:
     )
 
 
-def p_text(p: float) -> str:
-    """Return a p-value as people write it."""
-    return f"{p:.2f}" if p >= 0.1 else f"{p:.1g}"  # noqa: PLR2004 - as printed
+def p_text(p: float, n_draws: int = N_SHIFTS) -> str:
+    """Return a p-value as people write it; one that no draw exceeded is a bound."""
+    bound = "≤ " if p <= 1.0 / (1 + n_draws) else ""
+    return f"{bound}{p:.2f}" if p >= 0.1 else f"{bound}{p:.1g}"  # noqa: PLR2004 - as printed
 
 
 # ---- r against length (Fig. 3) ----------------------------------------------------------------------------------------

@@ -160,15 +160,15 @@ def choices_table(study: GlassStudy) -> Table:
         found = relation.reference
         rows.append(
             (
-                CHOICES[choice], str(relation.n_atoms), f"{relation.mean:.3f} ± {relation.deviation:.3f}", _at(found, 0),
+                CHOICES[choice], str(relation.n_atoms), f"{relation.mean:.2f} ± {relation.deviation:.2f}", _at(found, 0),
                 _at(relation.within, 0), _at(found, found.best), _best(found),
                 number(found.n_effective_l[found.best]), p_text(found.p_best), with_error(relation.line.slope),
             )
         )  # fmt: skip
-    head = ("activation energy", "atoms", "mean ± s.d. (eV)", "r, no coarse-graining", "the same within elements",
-            f"r at the best L, {NAMES[REFERENCE_KERNEL]}", "best L (Å)", "effective sample size", "p, any L",
+    head = ("activation energy", "atoms", "mean ± s.d. (eV)", "r, no coarse-graining", "same, within elements",
+            "r at the best L", "best L (Å)", "effective size", "p, any L",
             "slope (eV µTHz⁻³)")  # fmt: skip
-    return Table(f"Choices of the mean, {study.glass.name}", head, tuple(rows))
+    return Table(f"Choices of the mean, {study.glass.name}, {NAMES[REFERENCE_KERNEL]}", head, tuple(rows))
 
 
 def kernels_table(study: GlassStudy) -> Table:

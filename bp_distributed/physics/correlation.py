@@ -252,11 +252,13 @@ def _percentiles(value: float, drawn_d: NDArray[np.float64]) -> Estimate:
 def estimate(value: float, drawn_d: NDArray[np.float64], count: int, *, positive: bool = False) -> Estimate:
     """Return a value with the spread of its draws as error and Student's interval, as there are ``count`` blocks.
 
-    The interval of what is ``positive`` by nature is that of its logarithm.
+    What is ``positive`` by nature may have a long tail: its error is half the span of the middle 68 % of the draws, its
+    interval that of its logarithm.
     """
     drawn_d = drawn_d[np.isfinite(drawn_d)]
     error = float(np.std(drawn_d))
     if positive and value > 0 and (drawn_d > 0).any():
+        error = 0.5 * float(np.subtract(*np.percentile(drawn_d, [84.0, 16.0])))
         factor = math.exp(_student(count) * float(np.std(np.log(drawn_d[drawn_d > 0]))))
         return Estimate(float(value), error, float(value) / factor, float(value) * factor)
     half = _student(count) * error

@@ -16,9 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-NOT_TRIED = -1
-SUCCESS = 0
-"""Values of ``search_code``; all others are reasons why a search found no saddle."""
+from bp_distributed.physics.artn import Code
 
 
 def summarise(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -47,13 +45,13 @@ def summarise(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """
     code_st = np.asarray(batch["search_code"])
     refined_st = np.asarray(batch["refined_activation_energy"], dtype=np.float64)
-    succeeded_st = code_st == SUCCESS
+    succeeded_st = code_st == Code.SUCCESS
     connected_st = (
         succeeded_st & (np.asarray(batch["saddle_connected"]) == 1) & (np.asarray(batch["saddle_index"]) == 1)
     )
     unique_st = _first_of_each(connected_st, np.asarray(batch["saddle_first_trial"]))
     return {
-        "n_tried": _count(code_st != NOT_TRIED),
+        "n_tried": _count(code_st != Code.NOT_TRIED),
         "n_succeeded": _count(succeeded_st),
         "n_connected": _count(connected_st),
         "n_unique": _count(unique_st),

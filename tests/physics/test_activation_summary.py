@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from bp_distributed.physics.activation_summary import summarise
+from bp_distributed.physics.artn import Code
 
 NAN = np.nan
-NOT_TRIED, SUCCESS, BASIN, EIG_LOST, MAXITER, ENERGY, DISP, NEG, COLLAPSED = range(-1, 8)
 COUNTS = ("n_tried", "n_succeeded", "n_connected", "n_unique")
 ENERGIES = (
     "mean_activation_energy",
@@ -38,7 +38,7 @@ def failed(code):
 
 
 def found(energy, refined, *, index=1, connected=1, first):
-    return (SUCCESS, energy, refined, index, connected, first)
+    return (Code.SUCCESS, energy, refined, index, connected, first)
 
 
 def of_one(*trials):
@@ -51,7 +51,7 @@ def test_each_choice_of_mean_by_hand():
         found(3.02, 3.00, first=1),
         found(1.03, 1.00, first=0),  # the first saddle again
         found(9.00, 8.00, first=3, connected=0),
-        failed(BASIN),
+        failed(Code.BASIN),
         found(5.00, 6.00, first=5, index=2),  # connected, but on a second-order saddle
     )
     assert [atom[name] for name in COUNTS] == [6, 5, 3, 2]
@@ -60,15 +60,15 @@ def test_each_choice_of_mean_by_hand():
     )
 
 
-@pytest.mark.parametrize("code", [BASIN, EIG_LOST, MAXITER, ENERGY, DISP, NEG, COLLAPSED])
+@pytest.mark.parametrize("code", [code for code in Code if code > Code.SUCCESS])
 def test_a_failure_is_counted_as_tried_and_nothing_else(code):
-    atom = of_one(failed(code), failed(NOT_TRIED))
+    atom = of_one(failed(code), failed(Code.NOT_TRIED))
     assert [atom[name] for name in COUNTS] == [1, 0, 0, 0]
     assert np.isnan([atom[name] for name in ENERGIES]).all()
 
 
 def test_an_atom_never_tried_has_nothing():
-    atom = of_one(failed(NOT_TRIED), failed(NOT_TRIED))
+    atom = of_one(failed(Code.NOT_TRIED), failed(Code.NOT_TRIED))
     assert [atom[name] for name in COUNTS] == [0, 0, 0, 0]
     assert np.isnan([atom[name] for name in ENERGIES]).all()
 
@@ -92,9 +92,9 @@ def test_a_saddle_first_found_by_a_trial_that_does_not_count_is_still_one():
 
 def test_counting_agrees_with_a_slow_count_whatever_the_order_of_atoms():
     rng = np.random.default_rng(4)
-    code = rng.choice([SUCCESS, SUCCESS, BASIN, NOT_TRIED], (40, 12))
+    code = rng.choice([Code.SUCCESS, Code.SUCCESS, Code.BASIN, Code.NOT_TRIED], (40, 12))
     first = np.minimum(rng.integers(0, 12, (40, 12)), np.arange(12))
-    energy = np.where(code == SUCCESS, rng.gamma(3.0, 0.5, (40, 12)), NAN)
+    energy = np.where(code == Code.SUCCESS, rng.gamma(3.0, 0.5, (40, 12)), NAN)
     batch = {
         "search_code": code.astype(np.int8),
         "activation_energy": energy,
@@ -105,7 +105,7 @@ def test_counting_agrees_with_a_slow_count_whatever_the_order_of_atoms():
     }
     summary = summarise(batch)
     for atom in range(40):
-        good = [t for t in range(12) if code[atom, t] == SUCCESS and batch["saddle_connected"][atom, t] == 1]
+        good = [t for t in range(12) if code[atom, t] == Code.SUCCESS and batch["saddle_connected"][atom, t] == 1]
         lead = {first[atom, t]: t for t in reversed(good)}
         assert summary["n_unique"][atom] == len(lead)
         if lead:
@@ -118,6 +118,6 @@ def test_counting_agrees_with_a_slow_count_whatever_the_order_of_atoms():
 
 
 def test_an_empty_batch_is_empty():
-    empty = summarise({name: values[:0] for name, values in batch_of([failed(BASIN)]).items()})
+    empty = summarise({name: values[:0] for name, values in batch_of([failed(Code.BASIN)]).items()})
     assert {values.shape for values in empty.values()} == {(0,)}
     assert all(empty[name].dtype == np.int32 for name in COUNTS)

@@ -379,13 +379,15 @@ class ActivationConfig(Model):
     lanczos_rtol: Annotated[Number, Field(ge=1e-12, le=0.5)] = 1e-2
     nsmooth: Annotated[Whole, Field(ge=0, le=100)] = 0
     """Steps over which the direction turns from the push to the eigenvector."""
+    lost_step: Step = 0.15
+    """Step along the last direction of negative curvature where there is none any more."""
+    max_lost: Annotated[Whole, Field(ge=0, le=1000)] = 30
+    """Such steps at most."""
     eig_step_max: Step = 0.18
     """Longest step along the eigenvector."""
     eig_floor: Annotated[Curvature, Field(gt=0, le=100)] = 0.5
     """Least curvature that the length of such a step is computed with."""
     max_saddle_iter: Annotated[Whole, Field(ge=1, le=10_000)] = 100
-    perp_saddle_max: Annotated[Whole, Field(ge=1, le=1000)] = 15
-    """Evaluations of the forces per relaxation across the eigenvector."""
     force_converged: Force = 0.05
     """A saddle is found where the largest force on an atom is below; the paper's."""
     force_refined: Force = 0.001

@@ -6,14 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_campaign import write_campaign
 
-from bp_distributed import terminal
+from bp_distributed import deadline, terminal
 from bp_distributed.campaign import Campaign
 from bp_distributed.config import ActivationConfig, CampaignConfig
 from bp_distributed.cost import task_bytes, task_seconds
@@ -21,15 +21,18 @@ from bp_distributed.driver import Ending
 from bp_distributed.errors import ConfigError, StoreError
 from bp_distributed.gather import joined, of_sample, open_dataset
 from bp_distributed.physics.artn import SearchParameters
+from bp_distributed.physics.configuration import Configuration, write_lammps_data
 from bp_distributed.plan import SECONDS_PER_SADDLE, Plan, make_plan
 from bp_distributed.status_page import status_html
 from bp_distributed.store import State
+from bp_distributed.tasks import run_job
 from bp_distributed.units import VARIABLES
 
 HEADER = "first\nsecond\nthird\n2 Cu Zr\n5 0.1 5 0.1 6.5\n29 63.546 3.61 fcc\n"
 STEP = Path(__file__).with_name("toy_step.py")
 BPD = str(Path(sys.executable).with_name("bpd"))
 TRIALS = 4
+PATIENCE_S = 120.0  # of a starved machine
 
 TOY = """\
 name: toys
@@ -165,7 +168,9 @@ def test_cost_follows_the_atoms_not_the_size_of_the_sample(tmp_path):
     checked = plan_of(tmp_path, atoms=10, boundary_stride=50)
     whole_s = task_seconds(checked, batches(checked)[0]) - task_seconds(ten, batches(ten)[0])
     assert 0 < whole_s < 0.2 * seconds[1]
-    assert task_bytes(ten, batches(ten)[0]) > task_bytes(one, batches(one)[0])
+    thirty = plan_of(tmp_path, atoms=30)
+    assert task_bytes(thirty, batches(thirty)[0]) == pytest.approx(104_603, rel=0.1)  # written on 2026-11-21
+    assert task_bytes(one, batches(one)[0]) == pytest.approx(59_209, rel=0.1)
 
 
 # ---- run ----
@@ -237,6 +242,14 @@ def test_batches_only_fill_what_other_stages_leave(toys):
     ended = [toys.store.state(task).manifest["committed"] for task in toys.store.plan.tasks if not task.part]
     begun = [toys.store.state(task).manifest["opened"] for task in batches(toys.store.plan)]
     assert min(begun) > max(ended)
+
+
+def test_a_batch_that_would_not_end_in_time_is_not_begun(toys, monkeypatch):
+    store = toys.start()
+    monkeypatch.setenv(deadline.VARIABLE, str(time.time() + 60))
+    job = replace(store.job(batches(store.plan)[0]), seconds=300.0)
+    report = run_job(job)
+    assert (report.status, report.key) == ("declined", job.key)
 
 
 def test_other_batches_need_an_amended_plan_and_lose_nothing_else(toys):
@@ -313,8 +326,13 @@ def test_batches_are_joined_in_order_with_what_they_have_in_common(done):
 # ---- a driver that dies ----
 
 
-def drive(campaign, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).with_name("toy_site")))
+def wait_for_a_batch(campaign):
+    begun = time.monotonic()
+    while not committed(campaign) and time.monotonic() - begun < PATIENCE_S:
+        time.sleep(0.05)
+
+
+def drive(campaign):
     return subprocess.Popen(
         [BPD, "run", "-n", "2", str(campaign.root)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -331,19 +349,70 @@ def test_a_killed_driver_loses_no_batch(tmp_path, done, monkeypatch):
     campaign = write_campaign(tmp_path / "campaign", TOY)
     campaign.start()
     (campaign.root / "toy.json").write_text('{"activation": "slow 0.5"}')
-    driver = drive(campaign, monkeypatch)
-    deadline = time.monotonic() + 60
-    while not committed(campaign) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).with_name("toy_site")))
+    driver = drive(campaign)
+    wait_for_a_batch(campaign)
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     before = committed(campaign)
     assert 0 < len(before) < 6
-    output = drive(campaign, monkeypatch).communicate(timeout=120)[0]
+    output = drive(campaign).communicate(timeout=120)[0]
     after = committed(campaign)
     assert after == committed(done), output
     assert before.items() <= after.items()
     assert Campaign(campaign.root).fsck().clean
+
+
+# ---- real searches ----
+
+REAL = """\
+name: vacancy
+samples: [{label: given, structures: [vacancy.data], elements: [Cu, Zr]}]
+stages: [relax, activation]
+activation: {atoms: [0, 1, 2, 40], events_per_atom: 2, max_trials: 2, batch_minutes: 0.01, boundary_stride: 1,
+  active_radius: 6}
+"""
+
+
+def write_vacancy(folder):
+    """Write 107 atoms of copper around a vacancy, whose neighbours come first."""
+    corner = np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), -1).reshape(-1, 1, 3)
+    sites = (corner + np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])).reshape(-1, 3)
+    apart = sites - 3 * np.rint(sites / 3)  # from the site that is left empty
+    order = np.argsort((apart**2).sum(axis=1), kind="stable")[1:]
+    cell = 3 * 3.639 * np.eye(3)
+    crystal = Configuration(3.639 * sites[order], cell, np.zeros(len(order), dtype=np.int64), ("Cu", "Zr"))
+    folder.mkdir()
+    write_lammps_data(folder / "vacancy.data", crystal, np.array([63.546, 91.224]))
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_real_searches_survive_the_death_of_their_driver(tmp_path):
+    for name in ("undisturbed", "killed"):
+        write_vacancy(tmp_path / name)
+    reference = write_campaign(tmp_path / "undisturbed", REAL)
+    assert reference.run(workers=0) is Ending.FINISHED
+    (sample,) = reference.store.plan.samples
+    found = reference.load(sample.sid, "activation")
+    assert found["searched_atom"].to_numpy().tolist() == [0, 1, 2, 40]
+    succeeded = found["search_code"].to_numpy() == 0
+    assert succeeded.any()
+    energy = found["refined_activation_energy"].to_numpy()
+    assert (energy[np.isfinite(energy)] > 0).all()
+    assert np.isnan(found["activation_energy"].to_numpy()[~succeeded]).all()
+    assert reference.status().searches.successes == succeeded.sum()
+
+    campaign = write_campaign(tmp_path / "killed", REAL)
+    campaign.start()
+    killed = drive(campaign)
+    wait_for_a_batch(campaign)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    before = committed(campaign)
+    output = drive(campaign).communicate(timeout=170)[0]
+    assert committed(campaign) == committed(reference), output
+    assert before.items() <= committed(campaign).items()
 
 
 # ---- settings ----

@@ -194,6 +194,22 @@ def search(surface: Surface, push_mc: Vectors, parameters: SearchParameters | No
     return Search(code, energy, refined, walk.place.x_mc, walk.mode, walk.path, *spent)
 
 
+def settle(surface: Surface, x_mc: Vectors, guess_mc: Vectors, parameters: SearchParameters) -> float:
+    """Return the energy of the saddle next to a place that is nearly one, in eV; NaN if there is none.
+
+    Parameters
+    ----------
+    surface : Surface
+    x_mc : ndarray, shape=(n_mobile, 3), Å
+    guess_mc : ndarray, shape=(n_mobile, 3)
+        Roughly the lowest mode there.
+    parameters : SearchParameters
+    """
+    walk = _Walk(surface, guess_mc, parameters)
+    walk.place = Place.on(surface, x_mc)
+    return walk.place.energy if walk.settled(guess_mc) else math.nan
+
+
 def push_direction(
     distance_m: Vectors, parameters: SearchParameters, generator: np.random.Generator, smallest: int = 1
 ) -> Vectors:
@@ -236,6 +252,11 @@ class _Walk:
         push_mc = without(self.push_mc, self.surface.rigid_kx)
         self.push_mc = push_mc / np.linalg.norm(push_mc)
         self.place = Place(self.surface.start_mc, 0.0, np.zeros_like(push_mc))
+
+    def settled(self, guess_mc: Vectors) -> bool:
+        """Go from where the walk is to the saddle next to it."""
+        self._find_mode(guess_mc, self.parameters.lanczos_first)
+        return self._known_mode.eigenvalue < 0 and self._settle()
 
     def run(self) -> tuple[Code, float, float]:
         code = self._leave_basin()

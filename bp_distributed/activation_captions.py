@@ -24,6 +24,7 @@ from bp_distributed.activation_study import (
 )
 from bp_distributed.captions import Comparison, Table, differences, number, who_text
 from bp_distributed.figures import rate_text
+from bp_distributed.physics.artn import Code
 from bp_distributed.physics.coarse_graining import KERNELS, RMS_RADIUS
 from bp_distributed.physics.correlation import LEAST_EFFECTIVE, Curve, Estimate
 from bp_distributed.physics.sites import ENOUGH_GROUPS
@@ -37,9 +38,6 @@ PAPER_DECAY = 1.97
 """Å: 5.9 / 3, from C(5.9 Å) ≈ exp(-3)."""
 
 PAPER_SEARCHES = 20
-VISIBLE = 0.1
-"""A smaller difference between two r is not worth a sentence."""
-
 NAMES = {"exponential": "exp(−r/L)", "gaussian": "exp(−r²/2L²)", "top_hat": "r < L"}
 _ERRORS = (
     "Intervals are 95 %, from blocks of space drawn anew (whole melts where there are "
@@ -76,8 +74,8 @@ def endings_caption(tally: Tally, who: str) -> str:
     share = f"{100.0 * connected / tally.successes:.0f} %" if tally.successes else "none"
     return (
         f"(a) Endings of {tally.searches} searches; {share} of {tally.successes} saddles are of first order and connected to the "
-        f"minimum the search left. “Found before”: by an earlier search of the same atom. Failed searches are kept and never "
-        f"tried again silently. (b) What it costs to freeze the surroundings of the active region, at saddles relaxed again in "
+        f"minimum the search left. “Found before”: by an earlier search of the same atom. At a shoulder the "
+        f"forces fall below the paper's limit, but no saddle is there. Failed searches are kept and never tried again silently. (b) What it costs to freeze the surroundings of the active region, at saddles relaxed again in "
         f"the whole sample. {who}."
     )
 
@@ -86,7 +84,7 @@ def contrast_caption(relation: Relation, who: str) -> str:
     """Return the caption of the ends of the distribution."""
     rank = ", ".join(f"{found.p_rank:.1g} ({element})" for element, found in relation.contrasts.items())
     return (
-        f"Activation energy (the paper's mean over successes) of the 10 % of atoms with the largest (solid, hatched) and the "
+        f"Activation energy (the paper's mean) of the 10 % of atoms with the largest (solid, hatched) and the "
         f"smallest (dashed) boson-peak intensity, by element, without coarse-graining; vertical lines: means. Numbers: largest minus "
         f"smallest, errors from blocks of space. A Mann-Whitney test, which takes all atoms as independent, gives p = {rank}. {who}."
     )
@@ -369,12 +367,12 @@ def _is(p: float) -> str:
 
 def _elements(shown: GlassStudy) -> str:
     relation = shown.relations[PAPER]
-    raw, within = float(relation.reference.r_l[0]), float(relation.within.r_l[0])
-    if abs(raw - within) < VISIBLE:
+    raw, within = relation.reference, float(relation.within.r_l[0])
+    if raw.low_l[0] <= within <= raw.high_l[0]:
         return ""
     return (
-        f"r without coarse-graining is {number(raw, 2)}, but {number(within, 2)} once the mean of each element is taken off: the difference is "
-        "what the elements are, not what their surroundings do."
+        f"r without coarse-graining is {number(float(raw.r_l[0]), 2)}, but {number(within, 2)} once the mean of each element is taken off: the "
+        "difference is what the elements are, not what their surroundings do."
     )
 
 
@@ -418,13 +416,20 @@ def _rate(shown: GlassStudy) -> str:
 
 
 def _unconnected(tally: Tally) -> str:
-    strangers = tally.unconnected + tally.second_order + tally.unknown
-    if not tally.successes:
+    shoulders = tally.codes.get(Code.SHOULDER, 0)
+    counted = tally.successes + shoulders
+    if not counted:
         return ""
+    parts = (
+        (shoulders, "are slopes that flatten, not saddles"),
+        (tally.unconnected + tally.second_order, "do not belong to the minimum the search left or are of higher order"),
+        (tally.unknown, "were not validated"),
+        (tally.repeated, "repeat a saddle already found"),
+    )
+    shares = "; ".join(f"{100.0 * count / counted:.0f} % {what}" for count, what in parts if count)
     return (
-        f"The paper's mean is over all saddles found: here {100.0 * strangers / tally.successes:.0f} % of them are not known to be first-order "
-        f"saddles of the minimum the search left, and {100.0 * tally.repeated / tally.successes:.0f} % repeat one already found. Only the connected "
-        "and distinct means describe barriers of that minimum."
+        f"The paper's mean is over all searches whose forces fell below 0.05 eV/Å. Of these {shares or 'all found new connected saddles'}. Only the "
+        "connected and distinct means describe barriers of the minimum."
     )
 
 

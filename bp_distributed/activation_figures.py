@@ -27,7 +27,7 @@ from bp_distributed.activation_study import (
 from bp_distributed.errors import CampaignError
 from bp_distributed.figures import COLOURS, LINES, MARKERS, MAX_SERIES, new_figure, panel_letters, styled
 from bp_distributed.physics.artn import Code
-from bp_distributed.physics.autocorrelation import Decay, decaying
+from bp_distributed.physics.autocorrelation import NEAR, Decay, decaying
 from bp_distributed.physics.coarse_graining import KERNELS
 from bp_distributed.physics.correlation import LEAST_EFFECTIVE, Contrast, Curve, Estimate
 
@@ -52,8 +52,12 @@ ENDINGS = {
     Code.DISP: "moved too far",
     Code.NEG: "below the minimum",
     Code.COLLAPSED: "fell back",
+    Code.SHOULDER: "at a shoulder",
 }
 INVERSE_UNIT = r"1/$\mu$THz$^{-3}$"
+FEW_POINTS = 1500
+"""Fewer atoms are drawn one by one."""
+
 SLAB = 4.0
 """Å: thickness of the slice in the maps."""
 
@@ -221,7 +225,7 @@ def curves_figure(relation: Relation) -> Figure:
         xlabel="length $L$ (Å)",
         ylabel="effective sample size",
         yscale="log",
-        ylim=(1, None),
+        ylim=(1, 4.0 * relation.n_atoms),
         title="independent pairs left",
     )
     for ax, name in ((inverse_ax, r"$[1/I]_{CG}$ and $\Delta Q_{CG}$"), (direct_ax, r"$I_{CG}$ and $\Delta Q_{CG}$")):
@@ -253,8 +257,11 @@ def line_figure(relation: Relation) -> Figure:
     """Draw the coarse-grained energy against the coarse-grained inverse intensity, atoms and bins, and by element."""
     figure = new_figure(9.2, 3.7)
     all_ax, element_ax = figure.subplots(1, 2, sharey=True)
-    shown = all_ax.hexbin(relation.x_i, relation.y_i, gridsize=34, cmap="Greys", mincnt=1, lw=0.1, bins="log")
-    figure.colorbar(shown, ax=all_ax, label="atoms per cell", pad=0.01)
+    if len(relation.x_i) < FEW_POINTS:
+        all_ax.plot(relation.x_i, relation.y_i, ".", color="0.65", ms=4, label="atoms")
+    else:
+        shown = all_ax.hexbin(relation.x_i, relation.y_i, gridsize=34, cmap="Greys", mincnt=1, lw=0.1, bins="log")
+        figure.colorbar(shown, ax=all_ax, label="atoms per cell", pad=0.01)
     line = relation.line
     all_ax.errorbar(
         line.x_g,
@@ -306,8 +313,17 @@ def map_figure(glass: Glass, relation: Relation, choice: str = PAPER) -> Figure:
     """Draw a slice of the first sample: inverse intensity and energy, as they are and coarse-grained.
 
     Each panel is coloured by rank, so that what is high and low in one can be found in the other.
+
+    Raises
+    ------
+    CampaignError
+        If less than half of the atoms were searched.
     """
     part = glass.of(choice)
+    if 2 * len(part.sites) < len(glass.sites):
+        raise CampaignError(
+            f"{len(part.sites)} of {len(glass.sites)} atoms have an activation energy: too few for a map"
+        )
     fields_fi = np.array([1.0 / part.intensity_i, part.energy[choice]])
     smooth_fi = averaged_by(part.sites, fields_fi, [(REFERENCE_KERNEL, relation.length)])[0]
     first = int(part.sites.sample_i.min())
@@ -347,7 +363,17 @@ def _spot(cell_cc: NDArray[np.float64]) -> float:
 
 @styled
 def decay_figure(glass: GlassStudy) -> Figure:
-    """Draw the autocorrelation of inverse intensity and energy with the fits."""
+    """Draw the autocorrelation of inverse intensity and energy with the fits.
+
+    Raises
+    ------
+    CampaignError
+        If too few neighbouring atoms were searched.
+    """
+    if not np.isfinite(glass.intensity_decay.length.value):
+        raise CampaignError(
+            f"too few pairs of searched atoms are nearer than {NEAR:g} Å to see how the activation energy decays with distance"
+        )
     figure = new_figure(9.2, 3.6)
     plain_ax, log_ax = figure.subplots(1, 2)
     sites = glass.glass.of(PAPER).sites
@@ -428,7 +454,8 @@ def choices_figure(relations: Mapping[str, Relation]) -> Figure:
         ax.set_ylim(len(relations) - 0.5, -0.5)
         ax.tick_params(axis="y", length=0)
     figure.legend(*r_ax.get_legend_handles_labels(), loc="outside lower left", ncols=3)
-    figure.legend(*ends_ax.get_legend_handles_labels(), loc="outside lower right", ncols=2)
+    if elements:
+        figure.legend(*ends_ax.get_legend_handles_labels(), loc="outside lower right", ncols=len(elements))
     panel_letters([r_ax, slope_ax, ends_ax])
     return figure
 

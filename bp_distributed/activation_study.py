@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bp_distributed.errors import CampaignError
 from bp_distributed.figures import MICRO_THZ, rate_text
+from bp_distributed.physics.activation_summary import PAPER_COUNTS
 from bp_distributed.physics.autocorrelation import Decay, decay
 from bp_distributed.physics.coarse_graining import KERNELS, coarse_grain, reach, tail
 from bp_distributed.physics.correlation import (
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 PAPER = "mean_activation_energy"
 CHOICES = {
-    PAPER: "all successes (paper)",
+    PAPER: "all that converge (paper)",
     "connected_mean_activation_energy": "connected saddles",
     "unique_mean_activation_energy": "distinct connected saddles",
     "min_activation_energy": "lowest connected saddle",
@@ -62,6 +63,7 @@ PER_GROUP = 100
 FEWEST_GROUPS = 10
 FEWEST_ATOMS = 60
 FEWEST_OF_A_SPECIES = 20
+FEWEST_AT_AN_END = 5
 """Below these nothing is said."""
 
 N_SHIFTS = 200
@@ -326,9 +328,10 @@ def tally_of(dataset: xr.Dataset) -> Tally:
 def noise_share(dataset: xr.Dataset) -> float:
     """Return which part of the variance of the paper's mean over atoms comes from the scatter between searches.
 
-    From the atoms with two successes or more; NaN if there are none.
+    From the atoms with two searches or more that count for it; NaN if there are none.
     """
-    energy_st = np.where(dataset["search_code"].to_numpy() == 0, dataset["activation_energy"].to_numpy(), np.nan)
+    counts_st = np.isin(dataset["search_code"].to_numpy(), PAPER_COUNTS)
+    energy_st = np.where(counts_st, dataset["activation_energy"].to_numpy(), np.nan)
     count_s = np.isfinite(energy_st).sum(axis=1)
     energy_st = energy_st[count_s > 1].astype(np.float64)
     count_s = count_s[count_s > 1]
@@ -393,7 +396,9 @@ def _relation(glass: Glass, energy_i: NDArray[np.float64], fields: Averages, rng
         moved_di = shifts(part, N_SHIFTS, rng)
         lines[element] = line(part, x_i[mine_i], y_i[mine_i], edge, _per_group(len(part)), rng)
         curves[element] = curve(part, lengths_l, fields_lfi[:, 0, mine_i], fields_lfi[:, 1, mine_i], moved_di, rng)
-        contrasts[element] = contrast(part, glass.intensity_i[mine_i], energy_i[mine_i], SHARE, raw_edge, moved_di, rng)
+        if SHARE * len(part) >= FEWEST_AT_AN_END:
+            ends = glass.intensity_i[mine_i], energy_i[mine_i]
+            contrasts[element] = contrast(part, *ends, SHARE, raw_edge, moved_di, rng)
     return Relation(
         len(sites), float(energy_i.mean()), float(energy_i.std()), inverse, direct, within, x_i, y_i,
         line(sites, x_i, y_i, edge, _per_group(len(sites)), rng), lines, curves, contrasts,

@@ -21,7 +21,7 @@ def field_on(rng, position, length, sigma=3.0, n_waves=400):
 def activation_stage(rng, mean_energy, searched, n_trials=6):
     """Return searches of some atoms: half end at a connected saddle near the mean energy, the others as they may."""
     shape = (len(searched), n_trials)
-    code = rng.choice([0, 0, 0, 0, 1, 2, 3, 5, 7], shape)
+    code = rng.choice([0, 0, 0, 0, 1, 2, 3, 5, 7, 8], shape)
     code[:, -1] = np.where(rng.random(len(searched)) < 0.5, -1, code[:, -1])
     good = code == 0
     energy = np.where(good, mean_energy[searched, None] * rng.gamma(16.0, 1 / 16.0, shape), np.nan)
@@ -35,7 +35,7 @@ def activation_stage(rng, mean_energy, searched, n_trials=6):
     ends = np.stack([np.where(connected == 1, 0.0, 0.1), 0.5 * energy], axis=-1)
     checked = good & (rng.random(shape) < 0.02)
     return labelled(
-        searched_atom=searched.astype(np.int32), search_code=code.astype(np.int8), activation_energy=energy + 0.01,
+        searched_atom=searched.astype(np.int32), search_code=code.astype(np.int8), activation_energy=np.where(code == 8, 0.8 * mean_energy[searched, None], energy + 0.01),
         refined_activation_energy=energy, saddle_eigenvalue=np.where(good, -1.5, np.nan),
         saddle_index=np.where(good, 1 + (rng.random(shape) < 0.05), -1).astype(np.int8),
         saddle_connected=connected.astype(np.int8), saddle_first_trial=first.astype(np.int16),

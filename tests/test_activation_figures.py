@@ -22,6 +22,7 @@ from bp_distributed.activation_study import (
 )
 from bp_distributed.errors import CampaignError
 from bp_distributed.gather import gather
+from bp_distributed.physics.artn import Code
 from bp_distributed.physics.coarse_graining import tail
 from bp_distributed.report import ReportContext, write_report
 
@@ -213,3 +214,19 @@ def test_the_noise_of_searches_is_that_of_the_planted_scatter(dataset):
     mean = dataset[PAPER].to_numpy()[known]
     expected = np.mean((0.25 * mean) ** 2 / dataset["n_succeeded"].to_numpy()[known]) / mean.var()
     assert share == pytest.approx(expected, rel=0.3)
+
+
+def test_every_ending_has_a_name_and_a_bar(found):
+    assert list(figures.ENDINGS) == [code for code in Code if code != Code.NOT_TRIED]
+    bars = figures.endings_figure(found.tally).axes[0].patches
+    assert {round(bar.get_y() + bar.get_height() / 2) for bar in bars} == set(range(len(figures.ENDINGS)))
+
+
+def test_few_scattered_atoms_show_what_they_can(tmp_path):
+    sparse = gather([searched_item(n_atoms=2000, share=0.04)], {})
+    page = write_report(tmp_path, ReportContext("demo", "/campaigns/demo", sparse)).read_text(encoding="utf-8")
+    assert "too few atoms of each element were searched" in page
+    assert "atoms have an activation energy: too few for a map" in page
+    assert "too few pairs of searched atoms are nearer than 4 Å" in page
+    assert "Only 80 of 2000 atoms are searched at all" in page
+    assert (tmp_path / "figures" / "activation_lengths.png").exists()

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bp_distributed.physics.coarse_graining import distance_rows, reach
-from bp_distributed.physics.correlation import N_DRAWS, Estimate, estimate
+from bp_distributed.physics.correlation import N_DRAWS, UNKNOWN, Estimate, estimate
 from bp_distributed.physics.sites import Blocks, Sites, blocks, n_blocks
 
 FARTHEST = 10.0
@@ -36,6 +36,9 @@ WIDTH = 0.5
 
 FIT_FROM_PAIRS = 30
 """Bins of fewer pairs are neither shown nor fitted."""
+
+NEAR = 4.0
+"""Å: without pairs nearer than this no length of decay can be told."""
 
 _TRIAL_LENGTHS = np.geomspace(0.2, 50.0, 400)
 _FULL_CELL = 0.5
@@ -53,7 +56,7 @@ class Decay:
     c_b, error_b : ndarray, shape=(n_bins,)
         Autocorrelation and its standard error from blocks of space.
     length : Estimate, Å
-        ξ of exp(-r/ξ), the paper's form.
+        ξ of exp(-r/ξ), the paper's form.  Not known, like the others, where few pairs are near.
     amplitude, free_length : Estimate, the second in Å
         A and ξ of A exp(-r/ξ).
     """
@@ -107,6 +110,8 @@ def decay(sites: Sites, values_i: NDArray[np.float64], edge: float, rng: np.rand
         [_redrawn(pairs, cut, square_i, n_bins)[:, shown_b] for cut in blocks(sites, edge, N_DRAWS, rng)]
     )
     error_b = drawn_db.std(axis=0)
+    if not (r_b < NEAR).any():
+        return Decay(r_b, c_b, error_b, UNKNOWN, UNKNOWN, UNKNOWN)
     weight_b = 1.0 / np.square(np.maximum(error_b, 1e-3 * error_b.max()))
     both_db = np.concatenate([c_b[None], drawn_db])
     volume = sites.volume / len(samples)

@@ -84,6 +84,7 @@ def endings_figure(tally: Tally) -> Figure:
         error_ax.set_ylim(top=1.3 * error_ax.get_ylim()[1])
     else:
         error_ax.text(0.5, 0.5, "no saddle was checked", transform=error_ax.transAxes, ha="center", color="0.4")
+        error_ax.set(xticks=[], yticks=[])
     error_ax.set(
         xlabel="|region − whole sample| (meV)",
         ylabel="saddles",
@@ -129,7 +130,7 @@ def _endings(ax: Axes, tally: Tally) -> None:
     ax.set_yticks(range(len(ENDINGS)), list(ENDINGS.values()))
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
-    ax.legend(loc="lower right")
+    ax.legend(loc="center right")
 
 
 # ---- the ends of the distribution (Fig. 2 of the paper) ---------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,7 @@ N_SHIFTS = 200
 _N_FIELDS = 5
 
 
-Averages = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+Averages = Mapping[str, tuple[NDArray[np.float64], NDArray[Any]]]
 """By kernel: lengths_l in Å, and fields coarse-grained by them, shape=(n_lengths, n_fields, n_atoms)."""
 
 
@@ -352,7 +352,10 @@ def _of_glass(glass: Glass, rng: np.random.Generator) -> GlassStudy:
     for number, choice in enumerate(choices):
         part, keep_i = glass.of(choice), glass.known(choice)
         mine = slice(number * _N_FIELDS, (number + 1) * _N_FIELDS)
-        fields = {kernel: (lengths_l, found[:, mine][:, :, keep_i]) for kernel, (lengths_l, found) in averaged.items()}
+        fields = {
+            kernel: (lengths_l, found[:, mine][:, :, keep_i].astype(np.float64))
+            for kernel, (lengths_l, found) in averaged.items()
+        }
         relations[choice] = _relation(part, part.energy[choice], fields, rng)
         decays[choice] = decay(part.sites, part.energy[choice], float(relations[choice].reference.edge_l[0]), rng)
     part, paper = glass.of(PAPER), relations[PAPER]
@@ -424,9 +427,9 @@ def averages(sites: Sites, fields_fi: NDArray[np.float64]) -> Averages:
 
 def averaged_by(
     sites: Sites, fields_fi: NDArray[np.float64], windows_w: Sequence[tuple[str, float]]
-) -> NDArray[np.float64]:
+) -> NDArray[np.float32]:
     """Return fields coarse-grained in each sample by itself, shape=(n_windows, n_fields, n_atoms)."""
-    averages_wfi = np.empty((len(windows_w), *fields_fi.shape))
+    averages_wfi = np.empty((len(windows_w), *fields_fi.shape), dtype=np.float32)  # there are hundreds of them
     for sample in np.unique(sites.sample_i):
         mine_i = sites.sample_i == sample
         averages_wfi[:, :, mine_i] = coarse_grain(
@@ -438,7 +441,7 @@ def averaged_by(
 def _p_shuffled(glass: Glass, relation: Relation, rng: np.random.Generator) -> float:
     orders_di = shuffled(len(glass.sites), N_SHIFTS, rng)
     (averaged_di,) = averaged_by(glass.sites, glass.energy[PAPER][orders_di], [(REFERENCE_KERNEL, relation.length)])
-    chance_d = np.abs(by_chance(relation.x_i, averaged_di))
+    chance_d = np.abs(by_chance(relation.x_i, averaged_di.astype(np.float64)))
     return float(p_value(chance_d[:, None], np.abs(relation.reference.r_l[relation.reference.best, None]))[0])
 
 

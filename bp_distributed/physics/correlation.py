@@ -27,6 +27,8 @@ LEAST_EFFECTIVE = 20
 
 N_DRAWS = 1000
 CONFIDENCE = 0.95
+_VALUES_AT_ONCE = 1 << 22
+"""Of shifted fields; 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def curve(
     Fisher's z, with the standard error of the block bootstrap and one degree of freedom less than there are blocks.
     """
     r_l = np.array([pearson(x_i, y_i) for x_i, y_i in zip(x_li, y_li, strict=True)])
-    chance_dl = np.stack([by_chance(x_i, y_i[shifts_di]) for x_i, y_i in zip(x_li, y_li, strict=True)], axis=1)
+    chance_dl = np.stack([_shifted(x_i, y_i, shifts_di) for x_i, y_i in zip(x_li, y_li, strict=True)], axis=1)
     n_effective_l = np.clip(1.0 + 1.0 / np.mean(np.square(chance_dl), axis=0), 2.0, len(sites))
     edge_l = EDGE_IN_LENGTHS * np.cbrt(sites.volume / n_effective_l)
     n_blocks_l = np.array([n_blocks(sites, edge) for edge in edge_l])
@@ -214,6 +216,11 @@ def by_chance(x_i: NDArray[np.float64], y_di: NDArray[np.float64]) -> NDArray[np
     y_di = y_di - y_di.mean(axis=1, keepdims=True)
     norm_d = np.sqrt(np.square(x_i).sum() * np.square(y_di).sum(axis=1))
     return np.asarray((y_di @ x_i) / np.where(norm_d > 0, norm_d, np.inf))
+
+
+def _shifted(x_i: NDArray[np.float64], y_i: NDArray[np.float64], shifts_di: NDArray[np.int32]) -> NDArray[np.float64]:
+    n_parts = 1 + shifts_di.size // _VALUES_AT_ONCE
+    return np.concatenate([by_chance(x_i, y_i[part_di]) for part_di in np.array_split(shifts_di, n_parts)])
 
 
 def _resampled(

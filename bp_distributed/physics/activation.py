@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -39,46 +40,55 @@ class Event:
 
     Attributes
     ----------
+    code : Code
     search : Search
+        In the active region, with all else held.
+    saddle : Search or None
+        The same saddle with its surroundings free, whose energies count; None without a saddle.
     ends : Ends or None
-        None without a saddle.
-    boundary_error : float, eV
-        Barrier in the active region minus that in the whole sample; NaN unless it was measured.
-    displacement : float, Å
-        Largest displacement of an atom from minimum to saddle.
-    moved_mc : ndarray, shape=(n_mobile, 3), Å
-        Displacements.
-    region : Region
-        The atoms that moved.
+        Its index and its two sides, in the active region.
+    region, surroundings : Region
+        The atoms that move in ``search`` and in ``saddle``.
     evaluations, n_products : int
-        What search and judgement cost, the boundary's check left out.
+        Spent in the active region.
     """
 
+    code: Code
     search: Search
+    saddle: Search | None
     ends: Ends | None
-    boundary_error: float
-    displacement: float
-    moved_mc: NDArray[np.float64]
     region: Region
+    surroundings: Region | None
     evaluations: int
     n_products: int
 
+    @property
+    def energy(self) -> float:
+        """Activation energy where the forces meet the paper's criterion, eV; in the active region at a shoulder."""
+        return self.saddle.energy if self.saddle else self.search.energy
+
+    @property
+    def refined_energy(self) -> float:
+        """Activation energy at the saddle, eV; NaN without one."""
+        return self.saddle.refined_energy if self.saddle else math.nan
+
+    @property
+    def moved_mc(self) -> NDArray[np.float64]:
+        """Displacements of the region's atoms from minimum to saddle, shape=(n_mobile, 3), Å."""
+        return without(self.search.saddle_mc - self.region.start_mc, self.region.rigid_kx)
+
     def connected(self, parameters: SearchParameters) -> int:
         """Return 1 if an end of the saddle is the starting minimum, 0 if not, -1 if that is unknown."""
-        if self.ends is None:
-            return -1
-        energy, displacement = abs(self.ends.energy_e[0]), self.ends.displacement_e[0]
-        return int(energy < parameters.connected_energy and displacement < parameters.connected_displacement)
+        return -1 if self.ends is None else _is_start(self.ends, parameters)
+
+
+def _is_start(ends: Ends, parameters: SearchParameters) -> int:
+    energy, displacement = abs(ends.energy_e[0]), ends.displacement_e[0]
+    return int(energy < parameters.connected_energy and displacement < parameters.connected_displacement)
 
 
 def find_event(
-    landscape: Landscape,
-    centre: int,
-    trial: int,
-    seed: int,
-    parameters: SearchParameters | None = None,
-    *,
-    check_boundary: bool = False,
+    landscape: Landscape, centre: int, trial: int, seed: int, parameters: SearchParameters | None = None
 ) -> Event:
     """Search once from an atom and judge the saddle.
 
@@ -91,8 +101,6 @@ def find_event(
     trial, seed : int
         With the atom they fix the random push.
     parameters : SearchParameters, optional
-    check_boundary : bool
-        Relax the saddle again with all atoms free.
 
     Returns
     -------
@@ -102,30 +110,65 @@ def find_event(
     region = landscape.region(centre, parameters.active_radius)
     distance_m = np.linalg.norm(region.start_mc - region.start_mc[region.centre], axis=1)
     push_mc = push_direction(distance_m, parameters, np.random.default_rng([seed, centre, trial]))
-    ends, error = None, math.nan
-    try:
+    code, saddle, ends, surroundings = Code.DISP, None, None, None
+    found = Search(code, math.nan, math.nan, region.start_mc, None, [], 0, 0)
+    with suppress(ScienceError):  # an atom left the region's surroundings
         found = search(region, push_mc, parameters)
-        if found.code is Code.SUCCESS and found.mode is not None:
+        code = found.code
+        if code is Code.SUCCESS and found.mode is not None:
             ends = explore(region, found.saddle_mc, found.mode, parameters.push_over)
-    except ScienceError:  # an atom left the region's surroundings
-        found = Search(Code.DISP, math.nan, math.nan, region.start_mc, None, [], region.evaluations, region.n_products)
-    spent = region.evaluations, region.n_products
-    if ends is not None and check_boundary:
-        error = boundary_error(landscape, region, found, parameters)
-    moved_mc = without(found.saddle_mc - region.start_mc, region.rigid_kx)
-    return Event(found, ends, error, largest(moved_mc), moved_mc, region, *spent)
+            surroundings = landscape.region(centre, _outer_radius(landscape, parameters))
+            saddle = settle(surroundings, *_carried(region, found, surroundings), parameters)
+            if saddle.code is not Code.SUCCESS:
+                code, saddle, ends = Code.RELAXED_AWAY, None, None
+    return Event(code, found, saddle, ends, region, surroundings, region.evaluations, region.n_products)
 
 
-def boundary_error(landscape: Landscape, region: Region, found: Search, parameters: SearchParameters) -> float:
-    """Return the barrier in a region minus that of the same saddle with all atoms free, eV; NaN if it is lost."""
-    if found.mode is None:
-        return math.nan
-    whole = landscape.region(int(region.atoms_m[region.centre]), None)
-    place_m = np.argsort(whole.atoms_m)[region.atoms_m]
-    x_mc, guess_mc = whole.start_mc.copy(), np.zeros_like(whole.start_mc)
+def _outer_radius(landscape: Landscape, parameters: SearchParameters) -> float | None:
+    """Return the radius of a sphere of so many atoms; None for all."""
+    if landscape.n_atoms <= parameters.outer_atoms:
+        return None
+    volume = abs(np.linalg.det(landscape.cell_cc)) * parameters.outer_atoms / landscape.n_atoms
+    return max(parameters.active_radius, float(np.cbrt(0.75 / np.pi * volume)))
+
+
+def _carried(region: Region, found: Search, into: Region) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return place and mode of a saddle in a larger region."""
+    order_m = np.argsort(into.atoms_m)
+    place_m = order_m[np.searchsorted(into.atoms_m, region.atoms_m, sorter=order_m)]
+    x_mc, mode_mc = into.start_mc.copy(), np.zeros_like(into.start_mc)
     x_mc[place_m] += found.saddle_mc - region.start_mc
-    guess_mc[place_m] = found.mode.vector_mc
-    return found.refined_energy - settle(whole, x_mc, guess_mc, parameters)
+    if found.mode is not None:
+        mode_mc[place_m] = found.mode.vector_mc
+    return x_mc, mode_mc
+
+
+def in_whole_sample(landscape: Landscape, event: Event, parameters: SearchParameters) -> tuple[float, int]:
+    """Return what is left of an event when every atom of the sample may move.
+
+    Parameters
+    ----------
+    landscape : Landscape
+        That the event was found in.
+    event : Event
+        With a saddle.
+    parameters : SearchParameters
+
+    Returns
+    -------
+    error : float, eV
+        The barrier stated minus the barrier in the whole sample; NaN if the saddle is lost.
+    connected : int
+        1 if an end is the starting minimum there, 0 if not, -1 if the saddle is lost.
+    """
+    if event.saddle is None or event.surroundings is None:
+        return math.nan, -1
+    whole = landscape.region(int(event.region.atoms_m[event.region.centre]), None)
+    saddle = settle(whole, *_carried(event.surroundings, event.saddle, whole), parameters)
+    if saddle.code is not Code.SUCCESS or saddle.mode is None:
+        return math.nan, -1
+    ends = explore(whole, saddle.saddle_mc, saddle.mode, parameters.push_over)
+    return event.refined_energy - saddle.refined_energy, _is_start(ends, parameters)
 
 
 def activation_step(
@@ -172,11 +215,12 @@ def activation_step(
         found: list[tuple[int, Event]] = []
         for trial in range(table.max_trials):
             progress(done + trial / table.max_trials, len(atoms), f"{table.n_saddles} saddles")
-            check = bool(stride) and (atom * table.max_trials + trial) % stride == 0
-            event = find_event(landscape, atom, trial, int(request["seed"]), parameters, check_boundary=check)
+            event = find_event(landscape, atom, trial, int(request["seed"]), parameters)
             table.enter(done, trial, event, parameters, found)
-            if event.ends is not None:
+            if event.code is Code.SUCCESS:
                 found.append((trial, event))
+                if stride and (atom * table.max_trials + trial) % stride == 0:
+                    table.check(done, trial, in_whole_sample(landscape, event, parameters))
             if len(found) == int(request["events_per_atom"]):
                 break
     progress(len(atoms), len(atoms), f"{table.n_saddles} saddles")
@@ -193,8 +237,9 @@ def _check_minimum(landscape: Landscape, atom: int) -> None:
 
 
 _ENERGIES = ("activation_energy", "refined_activation_energy", "saddle_eigenvalue", "saddle_displacement",
-             "boundary_error")  # fmt: skip
-_FLAGS = {"search_code": np.int8, "saddle_index": np.int8, "saddle_connected": np.int8, "saddle_first_trial": np.int16}
+             "region_error", "boundary_error")  # fmt: skip
+_FLAGS = {"search_code": np.int8, "saddle_index": np.int8, "saddle_connected": np.int8, "boundary_connected": np.int8,
+          "saddle_first_trial": np.int16}  # fmt: skip
 _COUNTS = ("force_evaluations", "hessian_products")
 
 
@@ -213,27 +258,32 @@ class _Table:
         self, row: int, trial: int, event: Event, parameters: SearchParameters, earlier: list[tuple[int, Event]]
     ) -> None:
         """Enter one search; ``earlier`` are the saddles of the atom so far, by trial."""
-        found = event.search
         values: dict[str, Any] = {
-            "search_code": found.code,
-            "activation_energy": found.energy,
-            "saddle_connected": event.connected(parameters),
+            "search_code": event.code,
+            "activation_energy": event.energy,
             "force_evaluations": event.evaluations,
             "hessian_products": event.n_products,
         }
-        if event.ends is not None and found.mode is not None:
+        if event.saddle is not None and event.saddle.mode is not None and event.ends is not None:
             values |= {
-                "refined_activation_energy": found.refined_energy,
-                "saddle_eigenvalue": found.mode.eigenvalue,
-                "saddle_displacement": event.displacement,
+                "refined_activation_energy": event.refined_energy,
+                "region_error": event.search.refined_energy - event.refined_energy,
+                "saddle_eigenvalue": event.saddle.mode.eigenvalue,
+                "saddle_displacement": largest(event.moved_mc),
                 "saddle_index": event.ends.index,
+                "saddle_connected": event.connected(parameters),
                 "saddle_first_trial": next((t for t, other in earlier if _same(event, other)), trial),
                 "end_energy": event.ends.energy_e,
                 "end_displacement": event.ends.displacement_e,
-                "boundary_error": event.boundary_error,
+                "force_evaluations": event.evaluations + event.saddle.evaluations,
+                "hessian_products": event.n_products + event.saddle.n_products,
             }
         for name, value in values.items():
             self.arrays[name][row, trial] = value
+
+    def check(self, row: int, trial: int, found: tuple[float, int]) -> None:
+        """Enter what the whole sample says of a saddle."""
+        self.arrays["boundary_error"][row, trial], self.arrays["boundary_connected"][row, trial] = found
 
     @property
     def n_saddles(self) -> int:
@@ -253,5 +303,5 @@ class _Table:
 
 
 def _same(event: Event, other: Event) -> bool:
-    near = abs(event.search.refined_energy - other.search.refined_energy) < SAME_ENERGY
+    near = abs(event.refined_energy - other.refined_energy) < SAME_ENERGY
     return near and largest(event.moved_mc - other.moved_mc) < SAME_DISPLACEMENT

@@ -23,16 +23,22 @@ from enum import IntEnum
 
 import numpy as np
 
-from bp_distributed.physics.descent import RADIUS_A, Place, descend, largest, without
+from bp_distributed.physics.descent import LARGEST_MOVE_A, Place, descend, largest, newton_step, without
 from bp_distributed.physics.lowest_mode import Mode, lowest_mode
-from bp_distributed.physics.surface import Surface, Vectors
+from bp_distributed.physics.surface import Product, Surface, Vectors
 
 CLIMB_RADIUS_A = 0.2
 """Length of a relaxation across the mode, one step of it after each step along: more slides back into the basin."""
 
-SETTLE_STEPS, SETTLE_FLOOR, NO_STEP_A = 40, 0.1, 0.005
-"""Steps from the paper's criterion to the saddle itself; eV/Å² below which a mode counts as that stiff; and Å: where
-even so short a step makes λ positive there is no saddle."""
+SETTLE_STEPS, SETTLE_FLOOR = 40, 0.1
+"""Newton steps to the saddle itself, and eV/Å² below which a mode counts as that stiff."""
+
+SETTLE_RADIUS_A, SETTLE_PRODUCTS = 2.0, 60
+"""Length of such a step, in which thousands of atoms may move a little, and products for it."""
+
+LEAST_CAP_A, NO_STEP_A = 0.03, 0.005
+"""Å, of one atom: caps on a step are not lowered further where the force grew; and where even so short a step makes λ
+positive there is no saddle."""
 
 
 class Code(IntEnum):
@@ -56,6 +62,8 @@ class Code(IntEnum):
     """Back at the minimum."""
     SHOULDER = 8
     """The force fell below the paper's limit, and no saddle is there: a slope that flattens.  The paper counts it."""
+    RELAXED_AWAY = 9
+    """A saddle while the surroundings are held, and none when they may move."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,9 @@ class SearchParameters:
     connected_energy, connected_displacement : float, eV and Å
         A relaxed end this near to the start is the start.
     active_radius : float, Å
-        Atoms this close to the centre move.
+        Atoms this close to the centre move during the search.
+    outer_atoms : int
+        About so many, those nearest to the centre, move when the saddle is settled at last; all if there are no more.
     """
 
     push_norm: float = 0.1
@@ -123,6 +133,7 @@ class SearchParameters:
     connected_energy: float = 1e-3
     connected_displacement: float = 0.2
     active_radius: float = 12.0
+    outer_atoms: int = 4000
 
 
 @dataclass(frozen=True)
@@ -194,8 +205,8 @@ def search(surface: Surface, push_mc: Vectors, parameters: SearchParameters | No
     return Search(code, energy, refined, walk.place.x_mc, walk.mode, walk.path, *spent)
 
 
-def settle(surface: Surface, x_mc: Vectors, guess_mc: Vectors, parameters: SearchParameters) -> float:
-    """Return the energy of the saddle next to a place that is nearly one, in eV; NaN if there is none.
+def settle(surface: Surface, x_mc: Vectors, guess_mc: Vectors, parameters: SearchParameters) -> Search:
+    """Return the saddle next to a place that is nearly one.
 
     Parameters
     ----------
@@ -204,10 +215,19 @@ def settle(surface: Surface, x_mc: Vectors, guess_mc: Vectors, parameters: Searc
     guess_mc : ndarray, shape=(n_mobile, 3)
         Roughly the lowest mode there.
     parameters : SearchParameters
+
+    Returns
+    -------
+    Search
+        ``SHOULDER`` if there is no saddle.
     """
     walk = _Walk(surface, guess_mc, parameters)
     walk.place = Place.on(surface, x_mc)
-    return walk.place.energy if walk.settled(guess_mc) else math.nan
+    found = walk.settled(guess_mc)
+    refined = walk.place.energy if found else math.nan
+    code = Code.SUCCESS if found else Code.SHOULDER
+    spent = surface.evaluations, surface.n_products
+    return Search(code, walk.rough_energy, refined, walk.place.x_mc, walk.mode, walk.path, *spent)
 
 
 def push_direction(
@@ -247,6 +267,8 @@ class _Walk:
     parameters: SearchParameters
     path: list[Waypoint] = field(default_factory=list)
     mode: Mode | None = None
+    rough_energy: float = math.nan
+    """Where the paper's criterion was first met."""
 
     def __post_init__(self) -> None:
         push_mc = without(self.push_mc, self.surface.rigid_kx)
@@ -255,8 +277,8 @@ class _Walk:
 
     def settled(self, guess_mc: Vectors) -> bool:
         """Go from where the walk is to the saddle next to it."""
-        self._find_mode(guess_mc, self.parameters.lanczos_first)
-        return self._known_mode.eigenvalue < 0 and self._settle()
+        product = self._find_mode(guess_mc, self.parameters.lanczos_first)
+        return self._known_mode.eigenvalue < 0 and self._settle(product)
 
     def run(self) -> tuple[Code, float, float]:
         code = self._leave_basin()
@@ -264,10 +286,9 @@ class _Walk:
             code = self._climb()
         if code is not Code.SUCCESS:
             return code, math.nan, math.nan
-        energy = self.place.energy
-        if not self._settle():
-            return Code.SHOULDER, energy, math.nan
-        return self._arrived(), energy, self.place.energy
+        if not self._settle(self.surface.products(self.place.x_mc)):
+            return Code.SHOULDER, self.rough_energy, math.nan
+        return self._arrived(), self.rough_energy, self.place.energy
 
     @property
     def _known_mode(self) -> Mode:
@@ -315,25 +336,38 @@ class _Walk:
                 return Code.SUCCESS
         return Code.MAXITER
 
-    def _settle(self) -> bool:
-        """Go on to the saddle itself by steps that are taken back if they lose it; tell whether it is there."""
-        p, cap = self.parameters, self.parameters.eig_step_max
+    def _settle(self, product: Product) -> bool:
+        """Go on to the saddle itself by Newton steps, taken back where they lose it; tell whether it is there."""
+        p, cap = self.parameters, LARGEST_MOVE_A
         for _ in range(SETTLE_STEPS):
-            if largest(self.place.forces_mc) < p.force_refined:
+            force = largest(self.place.forces_mc)
+            if force < p.force_converged and math.isnan(self.rough_energy):
+                self.rough_energy = self.place.energy
+            if force < p.force_refined:
                 return True
             place, mode = self.place, self._known_mode
-            downhill = float(np.vdot(place.forces_mc, mode.vector_mc))
-            length = min(cap, abs(downhill) / max(abs(mode.eigenvalue), SETTLE_FLOOR))
-            self.place = self._step(mode.vector_mc, -math.copysign(length, downhill), 3, RADIUS_A)
-            self._find_mode(mode.vector_mc, p.lanczos_warm)
+            step_mc = self._saddle_step(product)
+            length = min(cap, largest(step_mc))
+            self.place = Place.on(self.surface, place.x_mc + length / largest(step_mc) * step_mc)
+            product = self._find_mode(mode.vector_mc, p.lanczos_warm)
             if self._known_mode.eigenvalue >= 0:
                 self.place, self.mode, cap = place, mode, 0.3 * length
                 if cap < NO_STEP_A:
                     return False
-            else:
-                self._note("refined")
-                cap = min(2.0 * cap, p.eig_step_max)
+                product = self.surface.products(place.x_mc)
+                continue
+            self._note("refined")
+            overshot = largest(self.place.forces_mc) > 1.5 * force
+            cap = max(0.5 * length, LEAST_CAP_A) if overshot else min(2.0 * cap, LARGEST_MOVE_A)
         return False
+
+    def _saddle_step(self, product: Product) -> Vectors:
+        """Return the step up the mode and down across it that would end at the saddle of a quadratic surface."""
+        mode, forces_mc = self._known_mode, self.place.forces_mc
+        beside_kx = np.concatenate([self.surface.rigid_kx, mode.vector_mc.reshape(1, -1)])
+        across_mc, _ = newton_step(product, without(forces_mc, beside_kx), beside_kx, SETTLE_RADIUS_A, SETTLE_PRODUCTS)
+        uphill = float(np.vdot(forces_mc, mode.vector_mc)) / max(abs(mode.eigenvalue), SETTLE_FLOOR)
+        return across_mc - uphill * mode.vector_mc
 
     def _step(self, along_mc: Vectors, length: float, most: int, radius: float) -> Place:
         """Return the place after a step along a direction and a relaxation across it."""
@@ -358,9 +392,11 @@ class _Walk:
         mixed_mc = (1 - share) * self.push_mc + share * same_way * mode_mc
         return mixed_mc / np.linalg.norm(mixed_mc)
 
-    def _find_mode(self, guess_mc: Vectors, most: int) -> None:
+    def _find_mode(self, guess_mc: Vectors, most: int) -> Product:
+        """Find the lowest mode of the place; return its Hessian, for further use."""
         product = self.surface.products(self.place.x_mc)
         self.mode = lowest_mode(product, guess_mc, self.surface.rigid_kx, most, self.parameters.lanczos_rtol)
+        return product
 
     def _given_up(self) -> Code:
         """Return why to go no further, or ``SUCCESS``."""

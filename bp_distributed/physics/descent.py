@@ -25,11 +25,8 @@ LARGEST_MOVE_A = 0.2
 RADIUS_A, LARGEST_RADIUS_A = 0.2, 0.8
 """Length of the whole step, at first and at most."""
 
-FORCING = 0.1
-"""Part of the force that may be left in the linear solve; smaller ones cost more products than they save steps."""
-
-MOST_PRODUCTS = 24
-"""Of one step."""
+FORCING, MOST_PRODUCTS = 0.1, 24
+"""Part of the force that may be left in the linear solve of a step, and products it may cost: more do not pay."""
 
 _POOR, _GOOD = 0.25, 0.75
 _ROUNDING_EV = 1e-9
@@ -99,7 +96,7 @@ def descend(
         if largest(across_mc) < force:
             break
         product = product or surface.products(place.x_mc)
-        step_mc, gain = _newton_step(product, across_mc, beside_kx, radius)
+        step_mc, gain = newton_step(product, across_mc, beside_kx, radius, MOST_PRODUCTS)
         new = Place.on(surface, place.x_mc + step_mc)
         share = (place.energy - new.energy + _ROUNDING_EV) / (gain + _ROUNDING_EV)
         length = float(np.sqrt(np.vdot(step_mc, step_mc)))
@@ -112,15 +109,31 @@ def descend(
     return place
 
 
-def _newton_step(product: Product, force_mc: Vectors, beside_kx: Vectors, radius: float) -> tuple[Vectors, float]:
-    """Return the step and the loss of energy it promises (eV)."""
+def newton_step(
+    product: Product, force_mc: Vectors, beside_kx: Vectors, radius: float, most: int
+) -> tuple[Vectors, float]:
+    """Return the step downhill and the loss of energy it promises (eV).
+
+    Parameters
+    ----------
+    product : callable
+        v -> H v, eV/Å².
+    force_mc : ndarray, shape=(n_mobile, 3), eV/Å
+        Orthogonal to ``beside_kx``.
+    beside_kx : ndarray, shape=(k, 3 * n_mobile)
+        Orthonormal directions in which not to step.
+    radius : float, Å
+        Length at most; no atom moves further than ``LARGEST_MOVE_A``.
+    most : int
+        Products at most.
+    """
     shape = force_mc.shape
     left_x = force_mc.ravel().copy()
     step_x, response_x = np.zeros_like(left_x), np.zeros_like(left_x)
     along_x = left_x.copy()
     square = float(left_x @ left_x)
     enough = FORCING**2 * square
-    for _ in range(MOST_PRODUCTS):
+    for _ in range(most):
         new_x = without(product(along_x.reshape(shape)), beside_kx).ravel()
         curvature = float(along_x @ new_x)
         rate = square / curvature if curvature > 0 else np.inf
@@ -142,4 +155,4 @@ def _to_rim(step_x: NDArray[np.float64], along_x: NDArray[np.float64], radius: f
     """Return how far along a direction the step may go to have the given length."""
     a, b = float(along_x @ along_x), float(step_x @ along_x)
     c = float(step_x @ step_x) - radius**2
-    return (-b + np.sqrt(max(b * b - a * c, 0.0))) / a
+    return float((-b + np.sqrt(max(b * b - a * c, 0.0))) / a)

@@ -356,9 +356,11 @@ class ActivationConfig(Model):
     batch_minutes: Minutes = 5.0
     """Expected length of one task, in which the atoms of a sample are searched group by group."""
     boundary_stride: Annotated[Whole, Field(ge=0)] = 50
-    """Every so many-th saddle is relaxed again in the whole sample, to measure the error of ``active_radius``; 0: none."""
+    """About every so many-th saddle is relaxed again in the whole sample, to measure what ``outer_atoms`` costs; 0: none."""
     active_radius: Annotated[Number, _in("angstrom"), Field(ge=4, le=100)] = 12.0
-    """Atoms within move; those beyond are held at their places in the inherent structure."""
+    """Atoms within move during a search; those beyond are held at their places in the inherent structure."""
+    outer_atoms: Annotated[Whole, Field(ge=1)] = 4000
+    """About so many around it move when a saddle is settled at last; all if the sample has no more."""
     push_norm: Step = 0.1
     """Length of the first displacement, over all pushed atoms."""
     cluster_radius: Annotated[Number, _in("angstrom"), Field(ge=0, le=100)] = 2.0

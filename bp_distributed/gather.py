@@ -36,7 +36,7 @@ LEFT_OUT = frozenset(
 SINGLE_PRECISION = frozenset(
     {"partial_pdf", "total_pdf", "vdos", "reduced_vdos", "atomic_vdos", "atomic_intensity", "atomic_window_intensity",
      "participation_ratio", "activation_energy", "refined_activation_energy", "saddle_eigenvalue",
-     "saddle_displacement", "end_energy", "end_displacement", "boundary_error"}
+     "saddle_displacement", "end_energy", "end_displacement", "region_error", "boundary_error"}
 )  # fmt: skip
 COUNTS = frozenset({"n_tried", "n_succeeded", "n_connected", "n_unique"})
 """Zero, not missing, where an atom was not searched."""

@@ -106,8 +106,20 @@ VARIABLES: dict[str, Variable] = {
     ),
     "force_evaluations": Variable(("searched", "trial"), "1", "evaluations of energy and forces by the search"),
     "hessian_products": Variable(("searched", "trial"), "1", "products of Hessian and vector by the search"),
+    "region_error": Variable(
+        ("searched", "trial"),
+        "eV",
+        "saddle energy in the active region minus that with its surroundings free",
+        has_gaps=True,
+    ),
     "boundary_error": Variable(
-        ("searched", "trial"), "eV", "saddle energy minus that with all atoms free to move", has_gaps=True
+        ("searched", "trial"),
+        "eV",
+        "saddle energy minus that with all atoms of the sample free, where checked",
+        has_gaps=True,
+    ),
+    "boundary_connected": Variable(
+        ("searched", "trial"), "1", "as saddle_connected, with all atoms of the sample free; -1 not checked, or lost"
     ),
     # what the searches of one atom say
     "n_tried": Variable(("atom",), "1", "searches begun from the atom; 0 if it was not chosen"),

@@ -31,6 +31,7 @@ from bp_distributed.units import VARIABLES
 HEADER = "first\nsecond\nthird\n2 Cu Zr\n5 0.1 5 0.1 6.5\n29 63.546 3.61 fcc\n"
 STEP = Path(__file__).with_name("toy_step.py")
 BPD = str(Path(sys.executable).with_name("bpd"))
+SEARCHED = {name for name, variable in VARIABLES.items() if variable.dims[:1] == ("searched",)}
 TRIALS = 4
 PATIENCE_S = 120.0  # of a starved machine
 
@@ -180,6 +181,7 @@ def test_each_batch_has_a_result_of_its_own(done):
     store = done.store
     made = batches(store.plan)
     assert len(made) == 6
+    assert set(store.load(made[0]).variables) == SEARCHED
     one = store.load(made[0])
     assert one.sizes == {"searched": 1, "trial": TRIALS, "end": 2}
     assert one.attrs["title"] == f"activation 0001 of {store.plan.samples[0].label}"
@@ -396,6 +398,7 @@ def test_real_searches_survive_the_death_of_their_driver(tmp_path):
     (sample,) = reference.store.plan.samples
     found = reference.load(sample.sid, "activation")
     assert found["searched_atom"].to_numpy().tolist() == [0, 1, 2, 40]
+    assert set(found.variables) == SEARCHED
     succeeded = found["search_code"].to_numpy() == 0
     assert succeeded.any()
     energy = found["refined_activation_energy"].to_numpy()

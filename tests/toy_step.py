@@ -57,7 +57,8 @@ def searches(request):
             "saddle_connected": known.astype(np.int8),
             "saddle_first_trial": np.where(code == 0, np.arange(shape[1]), -1).astype(np.int16),
             "saddle_displacement": energy, "end_energy": ends, "end_displacement": ends, "force_evaluations": counted,
-            "hessian_products": counted, "boundary_error": np.full(shape, np.nan)}  # fmt: skip
+            "hessian_products": counted, "boundary_error": np.full(shape, np.nan),
+            "region_error": 0.01 * energy, "boundary_connected": np.full(shape, -1, np.int8)}  # fmt: skip
 
 
 def facts(step, found):

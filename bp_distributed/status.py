@@ -68,7 +68,7 @@ class Searches:
 
     @property
     def mean_energy_eV(self) -> float | None:  # noqa: N802 - the unit
-        """Mean activation energy over all successes, the paper's mean."""
+        """Mean activation energy over all successes."""
         return self.energy_sum_eV / self.successes if self.successes else None
 
     @property

@@ -403,7 +403,8 @@ def test_real_searches_survive_the_death_of_their_driver(tmp_path):
     assert succeeded.any()
     energy = found["refined_activation_energy"].to_numpy()
     assert (energy[np.isfinite(energy)] > 0).all()
-    assert np.isnan(found["activation_energy"].to_numpy()[~succeeded]).all()
+    assert np.isfinite(found["activation_energy"].to_numpy()[succeeded]).all()
+    assert np.isnan(energy[~succeeded]).all()
     assert reference.status().searches.successes == succeeded.sum()
 
     campaign = write_campaign(tmp_path / "killed", REAL)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bp_distributed.activation_figures import PAPER_LENGTH, SLAB, p_text, with_error
+from bp_distributed.activation_figures import PAPER_LENGTH, SLAB, SMALLEST, p_text, with_error
 from bp_distributed.activation_study import (
     CHOICES,
     FEWEST_GROUPS,
@@ -75,8 +75,9 @@ def endings_caption(tally: Tally, who: str) -> str:
     return (
         f"(a) Endings of {tally.searches} searches; {share} of {tally.successes} saddles are of first order and connected to the "
         f"minimum the search left. “Found before”: by an earlier search of the same atom. At a shoulder the "
-        f"forces fall below the paper's limit, but no saddle is there. Failed searches are kept and never tried again silently. (b) What it costs to freeze the surroundings of the active region, at saddles relaxed again in "
-        f"the whole sample. {who}."
+        f"forces fall below the paper's limit, but no saddle is there. Failed searches are kept and never tried again silently. (b) Change of "
+        f"the energy when the surroundings of the active region are free to move, which is corrected for, and what is left of it where "
+        f"the whole sample was relaxed; what is smaller is drawn at {SMALLEST:g} meV. {who}."
     )
 
 
@@ -461,11 +462,16 @@ def _length(shown: GlassStudy) -> str:
 
 def _boundary(tally: Tally) -> str:
     if not tally.boundary_error.size:
-        return "No saddle was relaxed again in the whole sample, so the error of the active region is unknown."
+        return "No saddle was relaxed again in the whole sample, so what the frozen surroundings change is not known."
     error = 1e3 * np.abs(tally.boundary_error)
-    return (
-        f"Saddles were found in an active region; {error.size} of them, relaxed in the whole sample, differ by {number(float(np.median(error)), 2)} meV (median) and "
-        f"{number(float(np.percentile(error, 95)), 2)} meV (95th percentile)."
+    text = (
+        f"{error.size} saddles were relaxed again in the whole sample: their energies differ by {number(float(np.median(error)), 2)} meV (median) and "
+        f"{number(float(np.percentile(error, 95)), 2)} meV (95th percentile)"
+    )
+    if not tally.checked:
+        return text + "."
+    return text + (
+        f"; for {tally.confirmed} of {tally.checked} the judgement of connection is the same there as in the active region, where all are judged."
     )
 
 

@@ -53,10 +53,14 @@ ENDINGS = {
     Code.NEG: "below the minimum",
     Code.COLLAPSED: "fell back",
     Code.SHOULDER: "at a shoulder",
+    Code.RELAXED_AWAY: "relaxed away",
 }
 INVERSE_UNIT = r"1/$\mu$THz$^{-3}$"
 FEW_POINTS = 1500
 """Fewer atoms are drawn one by one."""
+
+SMALLEST = 1e-3
+"""meV: smaller errors are drawn as this."""
 
 SLAB = 4.0
 """Å: thickness of the slice in the maps."""
@@ -73,25 +77,35 @@ def endings_figure(tally: Tally) -> Figure:
     figure = new_figure(9.2, 3.3)
     ending_ax, error_ax = figure.subplots(1, 2, width_ratios=[1.7, 1.0])
     _endings(ending_ax, tally)
-    error = 1e3 * np.abs(tally.boundary_error)
-    if error.size:
-        edges = np.geomspace(max(error.min(), 1e-4) * 0.9, max(error.max(), 1e-3) * 1.1, 25)
-        error_ax.hist(np.maximum(error, edges[0]), edges, color=COLOURS[5], edgecolor="k", lw=0.5)
-        for value, look, name in ((np.median(error), "-", "median"), (np.percentile(error, 95), "--", "95 %")):
-            error_ax.axvline(value, color="k", ls=look, lw=1.1, label=f"{name}: {value:.2g} meV")
-        error_ax.set_xscale("log")
-        error_ax.legend(loc="upper left")
-        error_ax.set_ylim(top=1.3 * error_ax.get_ylim()[1])
-    else:
-        error_ax.text(0.5, 0.5, "no saddle was checked", transform=error_ax.transAxes, ha="center", color="0.4")
-        error_ax.set(xticks=[], yticks=[])
-    error_ax.set(
-        xlabel="|region − whole sample| (meV)",
-        ylabel="saddles",
-        title=f"frozen surroundings ({error.size} checked)",
-    )
+    _errors(error_ax, tally)
     panel_letters([ending_ax, error_ax])
     return figure
+
+
+def _errors(ax: Axes, tally: Tally) -> None:
+    errors = {
+        "active region": (1e3 * np.abs(tally.region_error), COLOURS[5], "", "-"),
+        "what is left": (1e3 * np.abs(tally.boundary_error), COLOURS[1], "////", "--"),
+    }
+    known = np.concatenate([error for error, *_ in errors.values()])
+    if not known.size:
+        ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", color="0.4")
+        ax.set(xticks=[], yticks=[])
+    edges = np.geomspace(SMALLEST, max(known.max(initial=0.0), 1.0) * 1.1, 25)
+    for name, (error, colour, hatch, look) in errors.items():
+        if error.size:
+            text = (
+                f"{name}, {error.size}: median {np.median(error):.1g},\n95 % below {np.percentile(error, 95):.2g} meV"
+            )
+            ax.hist(
+                np.maximum(error, SMALLEST), edges.tolist(), weights=np.full(error.size, 100.0 / error.size), histtype="stepfilled",
+                facecolor="none" if hatch else colour, edgecolor=colour, hatch=hatch, ls=look, lw=1.2, label=text,
+            )  # fmt: skip
+    if known.size:
+        ax.set_xscale("log")
+        ax.legend(loc="upper left", fontsize=7.5)
+        ax.set_ylim(top=1.6 * ax.get_ylim()[1])
+    ax.set(xlabel="error of the energy (meV)", ylabel="share of the saddles (%)", title="frozen surroundings")
 
 
 def _endings(ax: Axes, tally: Tally) -> None:

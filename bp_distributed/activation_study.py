@@ -205,8 +205,12 @@ class Tally:
     connected, repeated, unconnected, second_order, unknown : int
         The successes: new connected first-order saddles, the same again, not connected, of second order (or more), and
         those not validated.
+    region_error : ndarray, eV
+        Energy of each saddle in its active region minus the energy stated, for which its surroundings were free.
     boundary_error : ndarray, eV
-        Energy in the active region minus that of the whole sample, of the saddles that were checked.
+        The energy stated minus that of the whole sample, of the saddles that were checked.
+    checked, confirmed : int
+        Saddles whose connection was judged again in the whole sample, and those judged as before.
     """
 
     codes: Mapping[int, int]
@@ -215,7 +219,10 @@ class Tally:
     unconnected: int
     second_order: int
     unknown: int
+    region_error: NDArray[np.float64]
     boundary_error: NDArray[np.float64]
+    checked: int
+    confirmed: int
 
     @property
     def searches(self) -> int:
@@ -318,10 +325,15 @@ def tally_of(dataset: xr.Dataset) -> Tally:
     good, proper = code == 0, index == 1
     connected, distinct = int((good & proper & (linked == 1)).sum()), int(dataset["n_unique"].to_numpy().sum())
     unconnected, second_order = int((good & proper & (linked == 0)).sum()), int((good & (index > 1)).sum())
-    error = dataset["boundary_error"].to_numpy().ravel() if "boundary_error" in dataset else np.array([])
+    region, boundary = (
+        dataset[name].to_numpy().ravel().astype(np.float64) for name in ("region_error", "boundary_error")
+    )
+    again = dataset["boundary_connected"].to_numpy().ravel()
     return Tally(
         {int(value): int(count) for value, count in zip(tried, counts, strict=True)}, distinct, connected - distinct,
-        unconnected, second_order, int(good.sum()) - connected - unconnected - second_order, error[np.isfinite(error)],
+        unconnected, second_order, int(good.sum()) - connected - unconnected - second_order,
+        region[np.isfinite(region)], boundary[np.isfinite(boundary)],
+        int((again >= 0).sum()), int(((again >= 0) & (again == linked)).sum()),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def field_on(rng, position, length, sigma=3.0, n_waves=400):
 def activation_stage(rng, mean_energy, searched, n_trials=6):
     """Return searches of some atoms: half end at a connected saddle near the mean energy, the others as they may."""
     shape = (len(searched), n_trials)
-    code = rng.choice([0, 0, 0, 0, 1, 2, 3, 5, 7, 8], shape)
+    code = rng.choice([0, 0, 0, 0, 1, 2, 3, 5, 7, 8, 9], shape)
     code[:, -1] = np.where(rng.random(len(searched)) < 0.5, -1, code[:, -1])
     good = code == 0
     energy = np.where(good, mean_energy[searched, None] * rng.gamma(16.0, 1 / 16.0, shape), np.nan)
@@ -42,7 +42,9 @@ def activation_stage(rng, mean_energy, searched, n_trials=6):
         saddle_displacement=np.where(good, 1.0, np.nan), end_energy=np.where(good[..., None], ends, np.nan),
         end_displacement=np.where(good[..., None], ends, np.nan), force_evaluations=np.full(shape, 100, np.int32),
         hessian_products=np.full(shape, 80, np.int32),
+        region_error=np.where(good, np.abs(rng.normal(scale=5e-3, size=shape)), np.nan),
         boundary_error=np.where(checked, rng.normal(scale=1e-3, size=shape), np.nan),
+        boundary_connected=np.where(checked, connected, -1).astype(np.int8),
     )  # fmt: skip
 
 

@@ -86,6 +86,8 @@ def test_the_tally_adds_up(found, dataset):
     assert tally.searches == (code >= 0).sum() == dataset["n_tried"].to_numpy().sum()
     assert tally.successes == (code == 0).sum() == tally.codes[0]
     assert tally.connected + tally.repeated == dataset["n_connected"].to_numpy().sum()
+    assert tally.checked == tally.confirmed == tally.boundary_error.size > 0
+    assert tally.region_error.size == tally.successes
     assert min(tally.repeated, tally.unconnected, tally.second_order) > 0
     assert tally.unknown == 0
     unknown = dataset.copy()
@@ -142,9 +144,10 @@ def test_curves_differ_without_colour(found):
     assert len(looks) == 4
 
 
-def test_a_tally_without_checks_is_drawn_as_such(found, tmp_path):
-    figure = figures.endings_figure(replace(found.tally, boundary_error=np.array([])))
-    assert any("no saddle was checked" in text.get_text() for text in figure.axes[1].texts)
+def test_a_tally_without_checks_is_drawn_as_such(found):
+    none = np.array([])
+    figure = figures.endings_figure(replace(found.tally, boundary_error=none, region_error=none))
+    assert any("not measured" in text.get_text() for text in figure.axes[1].texts)
 
 
 @pytest.mark.parametrize(

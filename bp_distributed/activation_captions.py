@@ -417,12 +417,11 @@ def _rate(shown: GlassStudy) -> str:
 
 
 def _unconnected(tally: Tally) -> str:
-    shoulders = tally.codes.get(Code.SHOULDER, 0)
-    counted = tally.successes + shoulders
+    counted = tally.successes
     if not counted:
         return ""
+    shoulders = 100.0 * tally.codes.get(Code.SHOULDER, 0) / counted
     parts = (
-        (shoulders, "are slopes that flatten, not saddles"),
         (tally.unconnected + tally.second_order, "do not belong to the minimum the search left or are of higher order"),
         (tally.unknown, "were not validated"),
         (tally.repeated, "repeat a saddle already found"),
@@ -430,7 +429,8 @@ def _unconnected(tally: Tally) -> str:
     shares = "; ".join(f"{100.0 * count / counted:.0f} % {what}" for count, what in parts if count)
     return (
         f"The paper's mean is over all searches whose forces fell below 0.05 eV/Å. Of these {shares or 'all found new connected saddles'}. Only the "
-        "connected and distinct means describe barriers of the minimum."
+        "connected and distinct means describe barriers of the minimum. Slopes that flatten below that limit without a saddle, which the paper "
+        f"would have counted, are left out: {shoulders:.0f} for every 100 saddles."
     )
 
 

@@ -383,7 +383,7 @@ class ActivationConfig(Model):
     """Steps over which the direction turns from the push to the eigenvector."""
     lost_step: Step = 0.15
     """Step along the last direction of negative curvature where there is none any more."""
-    max_lost: Annotated[Whole, Field(ge=0, le=1000)] = 30
+    max_lost: Annotated[Whole, Field(ge=0, le=1000)] = 20
     """Such steps at most."""
     eig_step_max: Step = 0.18
     """Longest step along the eigenvector."""

@@ -39,7 +39,7 @@ TOY = """\
 name: toys
 samples: [{label: glass, composition: {Cu: 50, Zr: 50}, n_atoms: 4, cooling_rates: [1e14, 5e13], melts: 1}]
 stages: [melt, quench, structure, activation]
-activation: {atoms: [0, 1, 3], events_per_atom: 2, max_trials: 4, batch_minutes: 0.02, boundary_stride: 0}
+activation: {atoms: [0, 1, 3], events_per_atom: 2, max_trials: 4, batch_minutes: 0.04, boundary_stride: 0}
 """
 """One atom to a batch, three batches to each of two samples."""
 
@@ -100,7 +100,7 @@ def test_the_stage_runs_where_its_section_is_given(tmp_path):
 
 
 def test_a_plan_comes_back_from_its_text(tmp_path):
-    plan = plan_of(tmp_path, batch_minutes=0.1)  # one atom to a batch: 4000 of them, with five digits in sight
+    plan = plan_of(tmp_path, batch_minutes=0.2)  # one atom to a batch: 4000 of them, with five digits in sight
     again = Plan.from_jsonl(plan.to_jsonl())
     assert again == plan
     assert again.sha256 == plan.sha256
@@ -130,7 +130,7 @@ def test_what_a_search_finds_does_not_depend_on_the_batch(tmp_path):
 
 def test_batches_that_hold_the_same_atoms_keep_their_results(tmp_path):
     part, all_ = plan_of(tmp_path, atoms=list(range(100))), plan_of(tmp_path)
-    assert len({task.folder for task in batches(part)} & {task.folder for task in batches(all_)}) == 2 * 3
+    assert len({task.folder for task in batches(part)} & {task.folder for task in batches(all_)}) == 2 * 6
     other = plan_of(tmp_path, lambda_exit=-0.2)
     assert not {task.folder for task in batches(other)} & {task.folder for task in batches(all_)}
     kept = [{t.folder for t in p.tasks if not t.part} for p in (other, all_)]
@@ -169,7 +169,7 @@ def test_cost_follows_the_atoms_not_the_size_of_the_sample(tmp_path):
     checked = plan_of(tmp_path, atoms=10, boundary_stride=50)
     whole_s = task_seconds(checked, batches(checked)[0]) - task_seconds(ten, batches(ten)[0])
     assert 0 < whole_s < 0.2 * seconds[1]
-    thirty = plan_of(tmp_path, atoms=30)
+    thirty = plan_of(tmp_path, atoms=30, batch_minutes=10)
     assert task_bytes(thirty, batches(thirty)[0]) == pytest.approx(104_603, rel=0.1)  # written on 2026-11-21
     assert task_bytes(one, batches(one)[0]) == pytest.approx(59_209, rel=0.1)
 
@@ -256,8 +256,8 @@ def test_a_batch_that_would_not_end_in_time_is_not_begun(toys, monkeypatch):
 
 def test_other_batches_need_an_amended_plan_and_lose_nothing_else(toys):
     toys.run(workers=0)
-    (toys.root / "campaign.yaml").write_text(TOY.replace("batch_minutes: 0.02", "batch_minutes: 0.04"))
-    with pytest.raises(ConfigError, match=r"differs from the plan in force \(-batch_minutes: 0.02"):
+    (toys.root / "campaign.yaml").write_text(TOY.replace("batch_minutes: 0.04", "batch_minutes: 0.08"))
+    with pytest.raises(ConfigError, match=r"differs from the plan in force \(-batch_minutes: 0.04"):
         toys.run(workers=0)
     before = {sample.sid: toys.load(sample.sid, "activation") for sample in toys.store.plan.samples}
     toys.start(amend=True)
@@ -371,7 +371,7 @@ REAL = """\
 name: vacancy
 samples: [{label: given, structures: [vacancy.data], elements: [Cu, Zr]}]
 stages: [relax, activation]
-activation: {atoms: [0, 1, 2, 40], events_per_atom: 2, max_trials: 2, batch_minutes: 0.01, boundary_stride: 1,
+activation: {atoms: [0, 1, 2, 40], events_per_atom: 2, max_trials: 2, batch_minutes: 0.02, boundary_stride: 1,
   active_radius: 6}
 """
 

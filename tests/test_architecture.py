@@ -23,7 +23,7 @@ FENCES = {  # library: the only files that may import it, inside functions as we
     "mpi4py": {"physics/lammps_session.py", "physics/slepc_program.py"},
     "petsc4py": {"physics/slepc_program.py"},
     "slepc4py": {"physics/slepc_program.py"},
-    "numba": {"physics/kernels.py", "physics/row_sum.py"},
+    "numba": {"physics/kernels.py", "physics/row_sum.py", "physics/region_kernels.py", "physics/region_pairs.py"},
     "matplotlib": {"figures.py"},
     "netCDF4": {"reader.py"},
     "xarray": {
@@ -40,7 +40,7 @@ FENCES = {  # library: the only files that may import it, inside functions as we
     "typer": {"cli.py"},
     "rich": {"terminal.py", "doctor.py"},
 }
-PHYSICS_MAY_IMPORT_OF_OURS = {"errors", "units", "child", "physics", "slepc_build"}
+PHYSICS_MAY_IMPORT_OF_OURS = {"errors", "units", "child", "mpi_segments", "physics", "slepc_build"}
 HEAVY = {"dask", "distributed", "keras", "jax", "lammps", "mpi4py", "petsc4py", "slepc4py", "matplotlib", "sklearn",
          "xarray"}  # fmt: skip
 LIGHT = ("bp_distributed", "bp_distributed.cli", "bp_distributed.config", "bp_distributed.plan", "bp_distributed.store",

@@ -23,18 +23,18 @@ from enum import IntEnum
 
 import numpy as np
 
-from bp_distributed.physics.descent import LARGEST_MOVE_A, Place, descend, largest, newton_step, without
+from bp_distributed.physics.descent import LARGEST_MOVE_A, MOST_PRODUCTS, Place, largest, newton_step, without
 from bp_distributed.physics.lowest_mode import Mode, lowest_mode
 from bp_distributed.physics.surface import Product, Surface, Vectors
 
-CLIMB_RADIUS_A = 0.2
+CLIMB_RADIUS_A = 0.1
 """Length of a relaxation across the mode, one step of it after each step along: more slides back into the basin."""
 
 SETTLE_STEPS, SETTLE_FLOOR = 40, 0.1
 """Newton steps to the saddle itself, and eV/Å² below which a mode counts as that stiff."""
 
-SETTLE_RADIUS_A, SETTLE_PRODUCTS = 2.0, 60
-"""Length of such a step, in which thousands of atoms may move a little, and products for it."""
+SETTLE_RADIUS_A, SETTLE_PRODUCTS, SETTLE_LANCZOS = 2.0, 20, 6
+"""Length of such a step, in which thousands of atoms may move a little, and products for it and for its mode."""
 
 LEAST_CAP_A, NO_STEP_A = 0.03, 0.005
 """Å, of one atom: caps on a step are not lowered further where the force grew; and where even so short a step makes λ
@@ -121,7 +121,7 @@ class SearchParameters:
     lanczos_rtol: float = 1e-2
     nsmooth: int = 0
     lost_step: float = 0.15
-    max_lost: int = 30
+    max_lost: int = 20
     eig_step_max: float = 0.18
     eig_floor: float = 0.5
     max_saddle_iter: int = 100
@@ -277,7 +277,7 @@ class _Walk:
 
     def settled(self, guess_mc: Vectors) -> bool:
         """Go from where the walk is to the saddle next to it."""
-        product = self._find_mode(guess_mc, self.parameters.lanczos_first)
+        product = self._find_mode(guess_mc, SETTLE_LANCZOS)
         return self._known_mode.eigenvalue < 0 and self._settle(product)
 
     def run(self) -> tuple[Code, float, float]:
@@ -316,7 +316,7 @@ class _Walk:
     def _climb(self) -> Code:
         """Climb along the lowest mode and relax across it, until the paper's criterion is met."""
         p, lost = self.parameters, 0
-        along_mc = self._known_mode.vector_mc
+        along_mc, product = self._known_mode.vector_mc, self.surface.products(self.place.x_mc)
         for number in range(p.max_saddle_iter):
             eigenvalue = self._known_mode.eigenvalue
             if eigenvalue < 0:
@@ -327,8 +327,10 @@ class _Walk:
             newton = min(p.eig_step_max, abs(downhill) / max(abs(eigenvalue), p.eig_floor))
             # Where it slid back into a basin it goes out again the way it went.
             length = newton if eigenvalue < 0 else p.lost_step
-            self.place = self._step(along_mc, -math.copysign(length, downhill), 1, CLIMB_RADIUS_A)
-            self._find_mode(along_mc, p.lanczos_warm)
+            step_mc = self._across(product, along_mc, CLIMB_RADIUS_A, MOST_PRODUCTS)
+            step_mc -= math.copysign(length, downhill) * along_mc
+            self.place = Place.on(self.surface, self.place.x_mc + step_mc)
+            product = self._find_mode(along_mc, p.lanczos_warm)
             self._note("saddle")
             if (code := self._given_up()) is not Code.SUCCESS:
                 return code
@@ -349,7 +351,7 @@ class _Walk:
             step_mc = self._saddle_step(product)
             length = min(cap, largest(step_mc))
             self.place = Place.on(self.surface, place.x_mc + length / largest(step_mc) * step_mc)
-            product = self._find_mode(mode.vector_mc, p.lanczos_warm)
+            product = self._find_mode(mode.vector_mc, SETTLE_LANCZOS)
             if self._known_mode.eigenvalue >= 0:
                 self.place, self.mode, cap = place, mode, 0.3 * length
                 if cap < NO_STEP_A:
@@ -363,19 +365,14 @@ class _Walk:
 
     def _saddle_step(self, product: Product) -> Vectors:
         """Return the step up the mode and down across it that would end at the saddle of a quadratic surface."""
-        mode, forces_mc = self._known_mode, self.place.forces_mc
-        beside_kx = np.concatenate([self.surface.rigid_kx, mode.vector_mc.reshape(1, -1)])
-        across_mc, _ = newton_step(product, without(forces_mc, beside_kx), beside_kx, SETTLE_RADIUS_A, SETTLE_PRODUCTS)
-        uphill = float(np.vdot(forces_mc, mode.vector_mc)) / max(abs(mode.eigenvalue), SETTLE_FLOOR)
-        return across_mc - uphill * mode.vector_mc
+        mode = self._known_mode
+        uphill = float(np.vdot(self.place.forces_mc, mode.vector_mc)) / max(abs(mode.eigenvalue), SETTLE_FLOOR)
+        return self._across(product, mode.vector_mc, SETTLE_RADIUS_A, SETTLE_PRODUCTS) - uphill * mode.vector_mc
 
-    def _step(self, along_mc: Vectors, length: float, most: int, radius: float) -> Place:
-        """Return the place after a step along a direction and a relaxation across it."""
-        place = Place.on(self.surface, self.place.x_mc + length * along_mc)
+    def _across(self, product: Product, along_mc: Vectors, radius: float, most: int) -> Vectors:
+        """Return the step downhill across a direction."""
         beside_kx = np.concatenate([self.surface.rigid_kx, along_mc.reshape(1, -1)])
-        # Far from the saddle it is enough that the force across falls below the one along.
-        goal = max(0.3 * self.parameters.force_refined, 0.5 * abs(float(np.vdot(place.forces_mc, along_mc))))
-        return descend(self.surface, place, beside_kx, goal, most, radius)
+        return newton_step(product, without(self.place.forces_mc, beside_kx), beside_kx, radius, most)[0]
 
     def _arrived(self) -> Code:
         if self._displacement(self.place) < self.parameters.push_norm:

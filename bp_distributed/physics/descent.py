@@ -12,6 +12,7 @@ Steihaug, SIAM J. Numer. Anal. 20, 626 (1983).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +23,8 @@ from bp_distributed.physics.surface import Product, Surface, Vectors
 LARGEST_MOVE_A = 0.2
 """Of one atom in one step: the Hessian tells little about what lies further."""
 
-RADIUS_A, LARGEST_RADIUS_A = 0.2, 0.8
-"""Length of the whole step, at first and at most."""
+RADIUS_A, LARGEST_RADIUS_A = 0.2, 0.04
+"""Length of the whole step, at first; and at most, times the root of the number of atoms."""
 
 FORCING, MOST_PRODUCTS = 0.1, 24
 """Part of the force that may be left in the linear solve of a step, and products it may cost: more do not pay."""
@@ -103,7 +104,7 @@ def descend(
         if share < _POOR:
             radius = 0.25 * length
         elif share > _GOOD and length > 0.9 * radius:
-            radius = min(2.0 * radius, LARGEST_RADIUS_A)
+            radius = min(2.0 * radius, LARGEST_RADIUS_A * math.sqrt(len(place.x_mc)))
         if share > 0:
             place, product, across_mc = new, None, without(new.forces_mc, beside_kx)
     return place

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh_tridiagonal
 
 from bp_distributed.physics.surface import Product, Vectors
 
@@ -91,7 +90,11 @@ def lowest_mode(product: Product, guess_mc: Vectors, beside_kx: Vectors, most: i
 
 
 def _lowest(diagonal_j: list[float], beside_j: list[float]) -> tuple[float, NDArray[np.float64]]:
-    value_k, share_jk = eigh_tridiagonal(diagonal_j, beside_j, select="i", select_range=(0, 0))
+    # Of so small a matrix all eigenpairs cost less than a choosy routine's preliminaries.
+    tridiagonal_jj = np.diag(diagonal_j)
+    below = np.arange(len(beside_j))
+    tridiagonal_jj[below + 1, below] = beside_j
+    value_k, share_jk = np.linalg.eigh(tridiagonal_jj)
     return float(value_k[0]), share_jk[:, 0]
 
 

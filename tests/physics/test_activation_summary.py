@@ -60,18 +60,12 @@ def test_each_choice_of_mean_by_hand():
     )
 
 
-@pytest.mark.parametrize("code", [code for code in Code if code not in {Code.NOT_TRIED, Code.SUCCESS, Code.SHOULDER}])
+@pytest.mark.parametrize("code", [code for code in Code if code not in {Code.NOT_TRIED, Code.SUCCESS}])
 def test_a_failure_is_counted_as_tried_and_nothing_else(code):
     with_energy = (code, 4.0, NAN, -1, -1, -1)  # as where a search collapses at the very end
     atom = of_one(with_energy, failed(Code.NOT_TRIED))
     assert [atom[name] for name in COUNTS] == [1, 0, 0, 0]
     assert np.isnan([atom[name] for name in ENERGIES]).all()
-
-
-def test_a_shoulder_is_no_saddle_but_the_paper_counts_it():
-    atom = of_one(found(2.0, 1.9, first=0), (Code.SHOULDER, 1.0, NAN, -1, -1, -1))
-    assert [atom[name] for name in COUNTS] == [2, 1, 1, 1]
-    assert [atom[name] for name in ENERGIES] == [1.5, 1.9, 1.9, 1.9, 1.9]
 
 
 def test_an_atom_never_tried_has_nothing():

@@ -11,7 +11,7 @@ from bp_distributed.physics.descent import Place, descend
 from bp_distributed.physics.eam import evaluate
 from bp_distributed.physics.potential import read_potential
 from bp_distributed.physics.region import Landscape
-from bp_distributed.physics.saddle import explore
+from bp_distributed.physics.saddle import RELAXED_FORCE, explore
 
 MULLER_BROWN = 1e-5  # of its lengths, and of its energies in thousandths
 CLUSTER = 1e-4  # ε
@@ -80,7 +80,7 @@ def test_muller_brown(start, push, place, energy, eigenvalues):
     assert found.mode.eigenvalue == pytest.approx(1e-3 * eigenvalues[0], abs=1e-5)
     ends = explore(surface, found.saddle_mc, found.mode, 0.1)
     assert ends.index == 1
-    assert ends.displacement_e[0] < 1e-3
+    assert ends.displacement_e[0] < RELAXED_FORCE / 0.4  # the softest of its curvatures, eV/Å²
 
 
 class LennardJones:
@@ -149,7 +149,13 @@ def icosahedron():
     ("shape", "minimum", "lowest", "known", "searches"),
     [
         (pentagonal_bipyramid, -16.505384, -15.4447, (-15.0334, -15.0264, -14.5969), 16),
-        (icosahedron, -44.326801, -41.5552, (-40.9215, -40.9063, -40.8845, -40.6306, -40.4627, -40.4189, -40.2378), 40),
+        (
+            icosahedron,
+            -44.326801,
+            -41.5552,
+            (-40.9215, -40.9063, -40.8845, -40.6306, -40.4627, -40.4189, -40.2378),
+            100,
+        ),
     ],
     ids=["LJ7", "LJ13"],
 )
@@ -185,7 +191,7 @@ def test_vacancy_in_copper(vacancy, cuzr, seed):
     found = search(region, push_mc)
     assert found.code is Code.SUCCESS
     assert found.refined_energy == pytest.approx(0.98671, abs=VACANCY)
-    assert found.energy == pytest.approx(0.98671, abs=VACANCY)
+    assert found.energy == pytest.approx(0.98671, abs=5 * VACANCY)  # what 0.05 eV/Å leaves, as the paper has it
     assert found.mode.eigenvalue == pytest.approx(-2.00, abs=0.01)
     ends = explore(region, found.saddle_mc, found.mode, 0.15)
     assert ends.index == 1

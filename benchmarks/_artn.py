@@ -2,69 +2,80 @@
 """Searches for saddles from atoms of a glass, one after the other, and what each of them costs."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from bp_distributed.physics.artn import Code, SearchParameters, push_direction, search
+from bp_distributed.physics.activation import Event, find_event
+from bp_distributed.physics.artn import SearchParameters
 from bp_distributed.physics.region import Landscape, Region
-from bp_distributed.physics.saddle import explore
 
 REPEATS = 30
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one search: the way to the saddle, and the check that follows success."""
+    """Of one search, everything counted: the way, the check of its sides, and settling with free surroundings."""
 
+    event: Event
     seconds: float
-    check_seconds: float
-    evaluations: int
-    products: int
-    hessians: int
-    """Places at which products were prepared."""
-    check_evaluations: int
-    check_products: int
-    check_hessians: int
-    code: Code
-    connected: bool
-    energy: float
+    active_forces: float
+    """Work in the active region, in evaluations of its forces."""
+    outer_forces: float
+    """Work with the surroundings free, in evaluations of theirs."""
 
 
-def one(landscape: Landscape, atom: int, seed: int, radius: float | None, parameters: SearchParameters) -> Cost:
-    """Search from one atom; the push depends on atom and seed alone."""
-    started = time.perf_counter()
-    region = landscape.region(atom, radius)
-    prepared = count_hessians(region)
-    distance_m = np.linalg.norm(region.start_mc - region.start_mc[region.centre], axis=1)
-    push_mc = push_direction(distance_m, parameters, np.random.default_rng((seed, atom)))
-    found = search(region, push_mc, parameters)
-    half, counts = time.perf_counter(), (region.evaluations, region.n_products, len(prepared))
-    connected = False
-    if found.mode is not None and np.isfinite(found.refined_energy):
-        ends = explore(region, found.saddle_mc, found.mode, parameters.push_over)
-        near = ends.displacement_e[0] < parameters.connected_displacement
-        connected = bool(ends.index == 1 and near and abs(ends.energy_e[0]) < parameters.connected_energy)
-    check = region.evaluations - counts[0], region.n_products - counts[1], len(prepared) - counts[2]
-    end = time.perf_counter()
-    return Cost(half - started, end - half, *counts, *check, found.code, connected, found.refined_energy)
+def one(landscape: Landscape, atom: int, trial: int, parameters: SearchParameters, weights: "Weights") -> Cost:
+    """Search from one atom; the push depends on atom and trial alone."""
+    with _counted(landscape) as prepared:
+        started = time.perf_counter()
+        event = find_event(landscape, atom, trial, 0, parameters)
+        seconds = time.perf_counter() - started
+    active = event.evaluations + weights.product * event.n_products + weights.hessian * prepared[0]
+    outer = 0.0
+    if event.saddle is not None:
+        outer = event.saddle.evaluations + weights.product * event.saddle.n_products + weights.hessian * prepared[1]
+    return Cost(event, seconds, active, outer)
 
 
-def count_hessians(region: Region) -> list[None]:
-    """Return a list that grows with each place at which products are prepared."""
-    prepared: list[None] = []
-    products = region.products
+@contextmanager
+def _counted(landscape: Landscape) -> Iterator[list[int]]:
+    """Count the places at which products are prepared, for each region that is made meanwhile."""
+    prepared: list[int] = []
+    make = landscape.region
 
-    def counted(x_mc):
-        prepared.append(None)
-        return products(x_mc)
+    def region(centre: int, radius: float | None) -> Region:
+        made = make(centre, radius)
+        products, number = made.products, len(prepared)
+        prepared.append(0)
 
-    region.products = counted
-    return prepared
+        def counting(x_mc):
+            prepared[number] += 1
+            return products(x_mc)
+
+        made.products = counting
+        return made
+
+    landscape.region = region
+    try:
+        yield prepared
+    finally:
+        del landscape.region
 
 
-def in_forces(landscape: Landscape, atom: int, radius: float | None) -> dict[str, float]:
-    """Return the times of a product and of a preparation of products, each in evaluations, and that of one in ms."""
+@dataclass(frozen=True)
+class Weights:
+    """Times of a product and of a preparation of products, each in evaluations, and that of an evaluation in ms."""
+
+    evaluation_ms: float
+    product: float
+    hessian: float
+
+
+def weights_of(landscape: Landscape, atom: int, radius: float | None) -> Weights:
+    """Measure them in one region."""
     region = landscape.region(atom, radius)
     v_mc = np.random.default_rng(0).standard_normal(region.start_mc.shape)
     product, times = region.products(region.start_mc), {"evaluate": [], "prepare": [], "product": []}
@@ -79,11 +90,4 @@ def in_forces(landscape: Landscape, atom: int, radius: float | None) -> dict[str
             times[name].append(time.perf_counter() - started)
     median = {name: float(np.median(found)) for name, found in times.items()}
     force = median["evaluate"]
-    return {"evaluation_ms": 1e3 * force, "product": median["product"] / force, "hessian": median["prepare"] / force}
-
-
-def force_equivalents(cost: Cost, weights: dict[str, float]) -> tuple[float, float]:
-    """Return what a search, and its check, cost in evaluations."""
-    way = cost.evaluations + weights["product"] * cost.products + weights["hessian"] * cost.hessians
-    check = cost.check_evaluations + weights["product"] * cost.check_products + weights["hessian"] * cost.check_hessians
-    return way, check
+    return Weights(1e3 * force, median["product"] / force, median["prepare"] / force)

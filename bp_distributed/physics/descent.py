@@ -134,7 +134,7 @@ def newton_step(
     along_x = left_x.copy()
     square = float(left_x @ left_x)
     enough = FORCING**2 * square
-    for _ in range(most):
+    for _ in range(most if square else 0):
         new_x = without(product(along_x.reshape(shape)), beside_kx).ravel()
         curvature = float(along_x @ new_x)
         rate = square / curvature if curvature > 0 else np.inf

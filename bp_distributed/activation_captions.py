@@ -462,7 +462,10 @@ def _length(shown: GlassStudy) -> str:
 
 def _boundary(tally: Tally) -> str:
     if not tally.boundary_error.size:
-        return "No saddle was relaxed again in the whole sample, so what the frozen surroundings change is not known."
+        return (
+            "Energies are those of saddles settled with their surroundings free. Whether a saddle belongs to the starting minimum was judged with "
+            "surroundings held, and for none was it judged again in the whole sample."
+        )
     error = 1e3 * np.abs(tally.boundary_error)
     text = (
         f"{error.size} saddles were relaxed again in the whole sample: their energies differ by {number(float(np.median(error)), 2)} meV (median) and "

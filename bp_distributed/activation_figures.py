@@ -94,9 +94,7 @@ def _errors(ax: Axes, tally: Tally) -> None:
     edges = np.geomspace(SMALLEST, max(known.max(initial=0.0), 1.0) * 1.1, 25)
     for name, (error, colour, hatch, look) in errors.items():
         if error.size:
-            text = (
-                f"{name}, {error.size}: median {np.median(error):.1g},\n95 % below {np.percentile(error, 95):.2g} meV"
-            )
+            text = f"{name}, {error.size}: median {_short(np.median(error))},\n95 % below {_short(np.percentile(error, 95))} meV"
             ax.hist(
                 np.maximum(error, SMALLEST), edges.tolist(), weights=np.full(error.size, 100.0 / error.size), histtype="stepfilled",
                 facecolor="none" if hatch else colour, edgecolor=colour, hatch=hatch, ls=look, lw=1.2, label=text,
@@ -106,6 +104,10 @@ def _errors(ax: Axes, tally: Tally) -> None:
         ax.legend(loc="upper left", fontsize=7.5)
         ax.set_ylim(top=1.6 * ax.get_ylim()[1])
     ax.set(xlabel="error of the energy (meV)", ylabel="share of the saddles (%)", title="frozen surroundings")
+
+
+def _short(number: np.floating[Any]) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"  # noqa: PLR2004 - two digits are enough
 
 
 def _endings(ax: Axes, tally: Tally) -> None:

@@ -5,6 +5,10 @@ import os
 import sys
 from pathlib import Path
 
+# Two test processes share two cores: threads that wait by spinning steal each other's time, up to eighty-fold.
+# Read when the first library with OpenMP is loaded, hence before any import that might.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import pytest
 from slurm_campaign import end_drivers
 from slurm_site import slurm_session, slurm_site  # noqa: F401 - fixtures

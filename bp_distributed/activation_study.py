@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bp_distributed.errors import CampaignError
 from bp_distributed.figures import MICRO_THZ, rate_text
-from bp_distributed.physics.activation_summary import PAPER_COUNTS
+from bp_distributed.physics.artn import Code
 from bp_distributed.physics.autocorrelation import Decay, decay
 from bp_distributed.physics.coarse_graining import KERNELS, coarse_grain, reach, tail
 from bp_distributed.physics.correlation import (
@@ -342,7 +342,7 @@ def noise_share(dataset: xr.Dataset) -> float:
 
     From the atoms with two searches or more that count for it; NaN if there are none.
     """
-    counts_st = np.isin(dataset["search_code"].to_numpy(), PAPER_COUNTS)
+    counts_st = dataset["search_code"].to_numpy() == Code.SUCCESS
     energy_st = np.where(counts_st, dataset["activation_energy"].to_numpy(), np.nan)
     count_s = np.isfinite(energy_st).sum(axis=1)
     energy_st = energy_st[count_s > 1].astype(np.float64)

@@ -56,7 +56,7 @@ LOW_MODES_BYTES, LOW_MODES_BYTES_PER_N2 = 1e9, 1.6
 """Of low modes by products: the operator, and the vectors that span them (measured at n = 58,956: 6.0 GiB)."""
 
 SECONDS_PER_SADDLE = 1.0
-"""Core-seconds until a search ends at a saddle, failures on the way included, on one core of 2026.
+"""About the core-seconds until a search ends at a saddle, failures on the way included, on one core of 2026.
 
 Batches are sized with it, and with nothing that was measured on the machine at hand: a plan is the same everywhere.
 """

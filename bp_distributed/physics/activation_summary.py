@@ -19,9 +19,6 @@ from numpy.typing import NDArray
 
 from bp_distributed.physics.artn import Code
 
-PAPER_COUNTS = (Code.SUCCESS,)
-"""Endings whose energies enter the paper's mean."""
-
 
 def summarise(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Return the counts and the means of each searched atom.
@@ -38,7 +35,7 @@ def summarise(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     dict of str to ndarray, shape=(n_searched,)
         ``n_tried``, ``n_succeeded``, ``n_connected``, ``n_unique``, int32: searches begun, ended at a saddle, at a
         first-order saddle connected to the starting minimum, and distinct ones among these.
-        ``mean_activation_energy``: the paper's, over ``PAPER_COUNTS``, at its limit of forces;
+        ``mean_activation_energy``: the paper's, over all successes, at its limit of forces;
         ``refined_mean_activation_energy``: over all successes, refined; ``connected_mean_activation_energy``,
         ``unique_mean_activation_energy``, ``min_activation_energy``: refined, over connected saddles, over distinct
         connected saddles, and the lowest of them.  All in eV, NaN where there is nothing to average.
@@ -59,9 +56,7 @@ def summarise(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         "n_succeeded": _count(succeeded_st),
         "n_connected": _count(connected_st),
         "n_unique": _count(unique_st),
-        "mean_activation_energy": _mean(
-            np.asarray(batch["activation_energy"], dtype=np.float64), np.isin(code_st, PAPER_COUNTS)
-        ),
+        "mean_activation_energy": _mean(np.asarray(batch["activation_energy"], dtype=np.float64), succeeded_st),
         "refined_mean_activation_energy": _mean(refined_st, succeeded_st),
         "connected_mean_activation_energy": _mean(refined_st, connected_st),
         "unique_mean_activation_energy": _mean(refined_st, unique_st),

@@ -230,9 +230,7 @@ def settle(surface: Surface, x_mc: Vectors, guess_mc: Vectors, parameters: Searc
     return Search(code, walk.rough_energy, refined, walk.place.x_mc, walk.mode, walk.path, *spent)
 
 
-def push_direction(
-    distance_m: Vectors, parameters: SearchParameters, generator: np.random.Generator, smallest: int = 1
-) -> Vectors:
+def push_direction(distance_m: Vectors, parameters: SearchParameters, generator: np.random.Generator) -> Vectors:
     """Return a random direction of unit length on the atoms near a centre.
 
     Parameters
@@ -241,15 +239,13 @@ def push_direction(
         From the centre.
     parameters : SearchParameters
     generator : Generator
-    smallest : int
-        Number of nearest atoms pushed even if they are further away.
 
     Returns
     -------
     ndarray, shape=(n_mobile, 3)
         Without drift if several atoms are pushed.
     """
-    near = np.argsort(distance_m, kind="stable")[: max(smallest, int((distance_m <= parameters.cluster_radius).sum()))]
+    near = np.flatnonzero(distance_m <= parameters.cluster_radius)  # the centre at least
     random_mc = generator.standard_normal((len(near), 3))
     if len(near) > 1:
         random_mc -= random_mc.mean(axis=0)
@@ -404,7 +400,7 @@ class _Walk:
 
     def _displacement(self, place: Place) -> float:
         """Return the largest displacement of an atom from the minimum, drift left out."""
-        return displacement(self.surface, place.x_mc)
+        return largest(without(place.x_mc - self.surface.start_mc, self.surface.rigid_kx))
 
     def _note(self, stage: str) -> None:
         moved_mc = without(self.place.x_mc - self.surface.start_mc, self.surface.rigid_kx)
@@ -413,11 +409,6 @@ class _Walk:
             stage, float(np.linalg.norm(moved_mc)), self.place.energy, eigenvalue, largest(self.place.forces_mc)
         )
         self.path.append(stop)
-
-
-def displacement(surface: Surface, x_mc: Vectors) -> float:
-    """Return the largest displacement of an atom from the minimum in Å, rigid motion left out."""
-    return largest(without(x_mc - surface.start_mc, surface.rigid_kx))
 
 
 FIRE_STEP, LARGEST_FIRE_STEP = 0.1, 0.3

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bp_distributed.physics.descent import without
 from bp_distributed.physics.surface import Product, Vectors
 
 SMALLEST_SCALE = 0.5
@@ -65,12 +66,12 @@ def lowest_mode(product: Product, guess_mc: Vectors, beside_kx: Vectors, most: i
     """
     shape = guess_mc.shape
     basis_jx = np.empty((min(most, guess_mc.size - len(beside_kx)), guess_mc.size))
-    basis_jx[0] = _unit(_clear(guess_mc.ravel(), beside_kx))
+    basis_jx[0] = _unit(without(guess_mc.ravel(), beside_kx))
     diagonal_j: list[float] = []
     beside_j: list[float] = []
     before = np.inf
     for j in range(len(basis_jx)):
-        new_x = _clear(product(basis_jx[j].reshape(shape)).ravel(), beside_kx)
+        new_x = without(product(basis_jx[j].reshape(shape)).ravel(), beside_kx)
         diagonal_j.append(float(basis_jx[j] @ new_x))
         used_jx = basis_jx[: j + 1]
         new_x = new_x - (used_jx @ new_x) @ used_jx
@@ -96,13 +97,6 @@ def _lowest(diagonal_j: list[float], beside_j: list[float]) -> tuple[float, NDAr
     tridiagonal_jj[below + 1, below] = beside_j
     value_k, share_jk = np.linalg.eigh(tridiagonal_jj)
     return float(value_k[0]), share_jk[:, 0]
-
-
-def _clear(vector_x: Vectors, beside_kx: Vectors) -> Vectors:
-    """Return the part of a vector orthogonal to some others."""
-    if not len(beside_kx):
-        return vector_x
-    return vector_x - (beside_kx @ vector_x) @ beside_kx
 
 
 def _unit(vector_x: Vectors) -> Vectors:

@@ -12,7 +12,7 @@ from bp_distributed.physics.lowest_mode import Mode, lowest_mode
 from bp_distributed.physics.surface import Product, Surface, Vectors
 
 INDEX_LANCZOS = 80
-"""Vectors for the second eigenvalue; they start from the force's random neighbourhood, not from a good guess."""
+"""Vectors for the second eigenvalue, for which there is no good guess to start from."""
 
 RELAXED_FORCE = 0.005
 """eV/Å, of the two relaxed ends; what is left in the energy is below 1e-4 eV."""

@@ -11,6 +11,7 @@ from bp_distributed.errors import ScienceError
 from bp_distributed.physics.activation import activation_step, find_event, in_whole_sample
 from bp_distributed.physics.artn import Code, SearchParameters, push_direction, search
 from bp_distributed.physics.configuration import Configuration
+from bp_distributed.physics.descent import Place, descend
 from bp_distributed.physics.eam import evaluate
 from bp_distributed.physics.hessian import factored_hessian
 from bp_distributed.physics.region import Landscape
@@ -117,6 +118,27 @@ def test_the_same_saddle_is_recognised(cuzr, tmp_path, cuzr_path):
         assert first_t[first] == first
         assert abs(energy_t[first] - energy_t[trial]) < 1e-3
     assert len(np.unique(first_t[first_t >= 0])) < (first_t >= 0).sum(), "no saddle was found twice"
+
+
+def test_a_free_cluster_is_searched_with_its_rotations_left_out(cuzr):
+    grid = np.stack(np.meshgrid(*[np.arange(-4, 5)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    ball_ic = 1.82 * grid[(grid.sum(axis=1) % 2 == 0) & (np.linalg.norm(grid, axis=1) < 3.3)]
+    rough = Landscape(cluster(ball_ic), cuzr, isolated=True).region(0, None)
+    still = descend(rough, Place.on(rough, rough.start_mc), rough.rigid_kx, 1e-5, 300)
+    still_ic = np.empty_like(ball_ic)
+    still_ic[rough.atoms_m] = still.x_mc
+    landscape = Landscape(cluster(still_ic), cuzr, isolated=True)
+    events = [find_event(landscape, len(ball_ic) - 1, trial, 1) for trial in range(3)]
+    assert len(events[0].surroundings.rigid_kx) == 6
+    good = saddles(events)
+    assert good
+    for event in good:
+        pull_mc = event.surroundings.evaluate(event.saddle.saddle_mc)[1]
+        assert np.linalg.norm(pull_mc, axis=1).max() < SearchParameters().force_refined
+
+
+def cluster(positions_ic):
+    return Configuration(positions_ic + 30.0, 60.0 * np.eye(3), np.zeros(len(positions_ic), dtype=int), ("Cu", "Zr"))
 
 
 def test_no_minimum_no_searches(tiny_glass, cuzr_path, tmp_path):

@@ -34,13 +34,21 @@ class Evaluation:
         Half of each pair energy plus the embedding energy, as LAMMPS's ``pe/atom``.
     forces_ic : ndarray, shape=(n_atoms, 3), eV/Å
         Minus the gradient of the energy.
-    stress_cc : ndarray, shape=(3, 3), eV/Å³
-        Tension positive; at zero temperature.
+    virial_icc : ndarray, shape=(n_atoms, 3, 3), eV
+        Half of Σ t r ê ê over an atom's pairs, tension positive, as LAMMPS's ``stress/atom`` at zero temperature.
+    volume : float, Å³
     """
 
     energies_i: NDArray[np.float64]
     forces_ic: NDArray[np.float64]
-    stress_cc: NDArray[np.float64]
+    virial_icc: NDArray[np.float64]
+    volume: float
+
+    @property
+    def stress_cc(self) -> NDArray[np.float64]:
+        """Stress in eV/Å³, shape=(3, 3), tension positive; at zero temperature."""
+        stress_cc: NDArray[np.float64] = self.virial_icc.sum(axis=0) / self.volume
+        return stress_cc
 
     @property
     def energy(self) -> float:
@@ -106,7 +114,7 @@ def evaluate(configuration: Configuration, potential: EAMPotential) -> Evaluatio
         configuration.species_i, len(potential.elements), potential.cutoff, around.slope_i,
         *potential.pair.loops, *potential.density.loops,
     )  # fmt: skip
-    return Evaluation(around.energies_i + pair_i, forces_ic, virial_icc.sum(axis=0) / configuration.volume)
+    return Evaluation(around.energies_i + pair_i, forces_ic, virial_icc, configuration.volume)
 
 
 def density_g_cm3(configuration: Configuration, potential: EAMPotential) -> float:

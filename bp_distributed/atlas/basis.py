@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bp_distributed.atlas.panel import Basis
+from bp_distributed.atlas.panel import Basis, Missing
+from bp_distributed.atlas.rows import title_of
 from bp_distributed.captions import atoms_text, differences
 from bp_distributed.figures import rate_text
 from bp_distributed.gather import ROWS
@@ -111,6 +113,35 @@ def groups_alike(dataset: xr.Dataset, usable_s: NDArray[np.bool_]) -> list[Alike
         composition = "".join(f"{e}{share:g}" for e, share in zip(elements, key[1:], strict=True) if share)
         found.append(Alike(samples, f"{composition}, {key[0]:.0f} atoms", int(usable_s.sum()) - len(samples)))
     return found
+
+
+def part(dataset: xr.Dataset, samples: NDArray[np.intp]) -> xr.Dataset:
+    """Return some samples, with their own rows of every ragged array."""
+    kept: dict[str, NDArray[np.intp]] = {"sample": samples}
+    for dim, (ragged, count) in ROWS.items():
+        if count in dataset.variables and ragged in dataset.sizes:
+            pieces = [np.arange(place.start, place.stop) for place in (entries(dataset, s, dim) for s in samples)]
+            kept[ragged] = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.intp)
+    return dataset.isel(kept)
+
+
+def lacking(source: Source, row: str, what: str, section: str = "") -> Missing:
+    """Return a row whose data are not there.
+
+    Parameters
+    ----------
+    source : Source
+    row : str
+    what : str
+        What is missing.
+    section : str
+        Of ``campaign.yaml``, that asks for it; without one every campaign has it.
+    """
+    asked = json.loads(source.dataset.attrs.get("bp_config", "{}"))
+    command = "bpd run"
+    if section and not asked.get(section):
+        command = f"add a section '{section}:' to campaign.yaml ('bpd init' explains it), then bpd amend and bpd run"
+    return Missing(row, title_of(row), what, command)
 
 
 def melts_of(dataset: xr.Dataset, samples: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -73,6 +73,11 @@ ROWS = (
 )
 
 
+def title_of(row: str) -> str:
+    """Return the title of a row."""
+    return next(one.title for one in ROWS if one.row == row)
+
+
 def made_rows(source: Source) -> Iterator[Panel | Missing]:
     """Yield every row in the papers' order."""
     for row in ROWS:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,20 @@ UNCERTAINTY = (
 )
 SAME = 1e-12
 """Relative; a spread below this is rounding, which tells nothing of other melts."""
+
+
+class Draws:
+    """Samples of melts drawn anew with replacement, the same at every iteration; none where there is one melt."""
+
+    def __init__(self, melt_s: NDArray[np.intp]) -> None:
+        self._count = int(melt_s.max(initial=-1)) + 1
+        self._members = [np.flatnonzero(melt_s == melt) for melt in range(self._count)]
+
+    def __iter__(self) -> Iterator[NDArray[np.intp]]:
+        """Yield the places of the samples of each draw."""
+        rng = np.random.default_rng(SEED)
+        for _ in range(N_DRAWS if self._count >= FEWEST_MELTS else 0):
+            yield np.concatenate([self._members[melt] for melt in rng.integers(0, self._count, self._count)])
 
 
 def over_melts(statistic: Callable[[NDArray[np.intp]], float], melt_s: NDArray[np.intp]) -> Estimate:
@@ -45,11 +59,7 @@ def over_melts(statistic: Callable[[NDArray[np.intp]], float], melt_s: NDArray[n
     alone = Estimate(value, math.nan, math.nan, math.nan)
     if count < FEWEST_MELTS or not math.isfinite(value):
         return alone
-    members = [np.flatnonzero(melt_s == melt) for melt in range(count)]
-    rng = np.random.default_rng(SEED)
-    drawn_d = np.array(
-        [statistic(np.concatenate([members[melt] for melt in rng.integers(0, count, count)])) for _ in range(N_DRAWS)]
-    )
+    drawn_d = np.array([statistic(drawn) for drawn in Draws(melt_s)])
     drawn_d = drawn_d[np.isfinite(drawn_d)]
     if len(drawn_d) < N_DRAWS // 2 or drawn_d.std() <= SAME * abs(value):
         return alone

@@ -1,0 +1,477 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""T3, T4 and T5: spectra against the cooling rate, and which of them are rejected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bp_distributed.atlas.basis import Alike, alike, basis, known, lacking, melts_of, why_not
+from bp_distributed.atlas.panel import Claim, Missing, Panel, Verdict
+from bp_distributed.atlas.resampling import (
+    UNCERTAINTY,
+    as_values,
+    difference_of_shares,
+    over_melts,
+    slope,
+    verdict,
+    wilson,
+    with_interval,
+)
+from bp_distributed.atlas.rows import title_of
+from bp_distributed.captions import span
+from bp_distributed.errors import Reason
+from bp_distributed.figures import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    MICRO_THZ,
+    MICRO_UNIT,
+    PAPER_INTENSITY,
+    Series,
+    new_figure,
+    panel_letters,
+    series_of,
+    styled,
+)
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from bp_distributed.atlas.source import Source
+    from bp_distributed.physics.correlation import Estimate
+
+CUT = 10.0
+"""rad/ps; Tao et al. call the modes below it those of the boson-peak region."""
+
+PLATEAU = 1e13
+"""K/s; below it the paper's curve is flat."""
+
+LEAST_DECADES = 0.5
+"""Decades of cooling rate on each side of the plateau's end that a comparison of slopes needs."""
+
+PAPER_REJECTED = 171, 1800
+FEW_REJECTED = 0.05
+"""An upper limit below this is read as "none"."""
+
+_PER_DECADE = "per decade of cooling rate"
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A quantity of the samples of one group against the cooling rate."""
+
+    samples: NDArray[np.intp]
+    log_rate_s: NDArray[np.float64]
+    value_s: NDArray[np.float64]
+    slope: Estimate
+
+    @property
+    def decades(self) -> float:
+        """Span of the cooling rates."""
+        return float(np.ptp(self.log_rate_s)) if len(self.samples) else 0.0
+
+
+def trend(dataset: xr.Dataset, samples: NDArray[np.intp], value_s: NDArray[np.float64]) -> Trend:
+    """Return values of these samples against log10 of their cooling rate, those that have both.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    samples : ndarray of int
+    value_s : ndarray, shape=(all samples,)
+        NaN where not to be used.
+    """
+    rate_s = dataset["cooling_rate"].to_numpy()
+    samples = samples[np.isfinite(value_s[samples]) & np.isfinite(rate_s[samples])]
+    log_rate_s, values = np.log10(rate_s[samples]), value_s[samples]
+    return Trend(samples, log_rate_s, values, over_melts(slope(log_rate_s, values), melts_of(dataset, samples)))
+
+
+def cooled(source: Source) -> Alike | None:
+    """Return the largest group alike with spectra and known cooling rates; nothing if there is none."""
+    chosen = alike(source.dataset, known(source.dataset, "reduced_vdos", "cooling_rate"))
+    return chosen if len(chosen.samples) else None
+
+
+def scaled(dataset: xr.Dataset, name: str, flag: str = "", scale: float = 1.0) -> NDArray[np.float64]:
+    """Return a variable of whole samples, NaN where the flag does not accept the sample."""
+    value_s = dataset[name].to_numpy() * scale
+    return np.where(dataset[flag].to_numpy() == 1, value_s, np.nan) if flag else value_s
+
+
+# ---- T3 ---------------------------------------------------------------------------------------------------------------
+
+
+def t3(source: Source) -> Panel | Missing:
+    """Return the row of the density of states: whether faster cooling leaves more soft modes."""
+    chosen = cooled(source)
+    if chosen is None:
+        return lacking(source, "T3", "no sample with a known cooling rate has a spectrum yet")
+    dataset = source.dataset
+    soft_s = 100.0 * share_below(dataset, CUT)
+    found = trend(dataset, chosen.samples, soft_s)
+    why = why_not(source, chosen.samples, tao=True)
+    claims = (
+        Claim(
+            "A higher cooling rate leads to more soft modes (Fig. 1a, inset).", "-",
+            f"share of the modes below {CUT:g} rad/ps changes by {with_interval(found.slope, f'% of all modes {_PER_DECADE}')}; "
+            f"{len(found.samples)} samples over {found.decades:.2g} decades",
+            comparable=False, why=f"the sign decides; the paper gives no number; {why}", verdict=verdict(found.slope, low=0.0),
+        ),
+    )  # fmt: skip
+    caption = (
+        f"Vibrational density of states, mean over the samples of one cooling rate (a), and share of the modes below {CUT:g} rad/ps "
+        f"of each sample with the least-squares line (b); the 3N − 3 modes of a sample are all, translations left out. {chosen.sentence}."
+    )
+    values = {"slope_percent_per_decade": as_values(found.slope), "share_percent": found.value_s.tolist()}
+    return Panel(
+        "T3", title_of("T3"), caption,
+        basis(source, chosen.samples, f"modes counted below {CUT:g} rad/ps; (a) kernel polynomial estimate", UNCERTAINTY),
+        claims, lambda: density_figure(dataset, chosen.samples, found), values,
+    )  # fmt: skip
+
+
+def share_below(dataset: xr.Dataset, cut: float) -> NDArray[np.float64]:
+    """Return the share of all modes below a frequency (rad/ps) for each sample; NaN where it is not certain."""
+    if "frequency" not in dataset:
+        return np.full(dataset.sizes["sample"], np.nan)
+    below_s = (dataset["frequency"].to_numpy() < cut).sum(axis=1)
+    certain_s = dataset["certified_below"].to_numpy() >= cut
+    return np.where(certain_s, below_s / dataset["n_modes"].to_numpy(), np.nan)
+
+
+@styled
+def density_figure(dataset: xr.Dataset, samples: NDArray[np.intp], found: Trend) -> Figure:
+    """Draw the density of states by cooling rate, and the share of soft modes against it."""
+    figure = new_figure(7.0, 2.9)
+    vdos_ax, soft_ax = figure.subplots(1, 2, width_ratios=[1.2, 1])
+    few = dataset[["kpm_vdos", "cooling_rate", "label"]].isel(sample=samples)
+    for series in series_of(few):
+        mean = np.nanmean(few["kpm_vdos"].to_numpy()[series.samples], axis=0) * 1e3
+        _series(vdos_ax, dataset["kpm_omega"].to_numpy(), mean, series, 14)
+    vdos_ax.set(
+        xlabel=r"$\omega$ (rad/ps)",
+        ylabel=r"$g(\omega)$ (10$^{-3}$ ps)",
+        title="density of states",
+        ylim=(0, None),
+        xlim=(0, None),
+    )
+    vdos_ax.legend(loc="lower center")
+    draw_trend(soft_ax, found, COLOURS[0], "o", "-", "")
+    soft_ax.set(ylabel=f"modes below {CUT:g} rad/ps (%)", title="soft modes")
+    panel_letters([vdos_ax, soft_ax])
+    return figure
+
+
+def _series(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], series: Series, every: int) -> None:
+    ax.plot(
+        x,
+        y,
+        color=series.colour,
+        ls=series.line,
+        marker=series.marker,
+        ms=3.2,
+        markevery=every,
+        lw=1.1,
+        label=series.name,
+    )
+
+
+def draw_trend(ax: Axes, found: Trend, colour: str, marker: str, line: Any, name: str) -> None:
+    """Draw values against the cooling rate with their least-squares line."""
+    ax.set_xscale("log")
+    ax.set_xlabel("cooling rate (K/s)")
+    if not len(found.samples):
+        return
+    ax.plot(10.0**found.log_rate_s, found.value_s, marker, color=colour, mfc="none", label=name or None)
+    if math.isfinite(found.slope.value):
+        ends = np.array([found.log_rate_s.min(), found.log_rate_s.max()])
+        middle = found.value_s.mean() + found.slope.value * (ends - found.log_rate_s.mean())
+        ax.plot(10.0**ends, middle, color=colour, ls=line, lw=1.2)
+    ax.margins(x=0.08)
+
+
+# ---- T4 ---------------------------------------------------------------------------------------------------------------
+
+_INTENSITIES = {
+    "intensity": ("accepted", "paper style: highest bin, accepted spectra"),
+    "robust_intensity": ("robust_accepted", "robust: kernel estimate, spectra without a peak included"),
+}
+
+
+def t4(source: Source) -> Panel | Missing:
+    """Return the row of the boson peak against the cooling rate."""
+    chosen = cooled(source)
+    if chosen is None:
+        return lacking(source, "T4", "no sample with a known cooling rate has a spectrum yet")
+    dataset = source.dataset
+    levels = {
+        name: trend(dataset, chosen.samples, scaled(dataset, name, flag, MICRO_THZ))
+        for name, (flag, _) in _INTENSITIES.items()
+    }
+    peaks = {
+        name: trend(dataset, chosen.samples, scaled(dataset, name, flag))
+        for name, flag in (("peak_frequency", "accepted"), ("robust_peak_frequency", "robust_accepted"))
+    }
+    plateau = _plateau(dataset, levels["robust_intensity"])
+    why = why_not(source, chosen.samples, tao=True, binned=True)
+    claims = (
+        *(_rises(name, found, why) for name, found in levels.items()),
+        *(_falls(name, found, why) for name, found in peaks.items()),
+        _flattens(levels["robust_intensity"], plateau),
+    )
+    omega = dataset["omega"].to_numpy()
+    caption = (
+        f"Reduced density of states, bins of {omega[1] - omega[0]:.3g} rad/ps, mean over the samples of one cooling rate, with the Debye "
+        "level of the samples' own moduli; the paper draws its level without a value (a). Boson-peak intensity (b) and frequency (c) "
+        f"of each sample against the cooling rate with least-squares lines. {chosen.sentence}."
+    )
+    values = {
+        **{f"{name}_slope_muTHz-3_per_decade": as_values(found.slope) for name, found in levels.items()},
+        **{f"{name}_slope_rad_per_ps_per_decade": as_values(found.slope) for name, found in peaks.items()},
+        "slope_above_minus_below_1e13_muTHz-3_per_decade": as_values(plateau),
+    }
+    return Panel(
+        "T4", title_of("T4"), caption,
+        basis(source, chosen.samples, "; ".join(text for _, text in _INTENSITIES.values()), UNCERTAINTY),
+        claims, lambda: peak_figure(dataset, chosen.samples, levels, peaks), values,
+    )  # fmt: skip
+
+
+def _ours(found: Trend, unit: str) -> str:
+    return f"{with_interval(found.slope, f'{unit} {_PER_DECADE}')}; {len(found.samples)} samples over {found.decades:.2g} decades"
+
+
+def _rises(name: str, found: Trend, why: str) -> Claim:
+    text = _INTENSITIES[name][1]
+    return Claim(
+        f"The boson-peak intensity rises with the cooling rate ({text}).", "-", _ours(found, "µTHz⁻³"), comparable=False,
+        why=f"the sign of the slope decides; the paper gives no slope; {why}", verdict=verdict(found.slope, low=0.0),
+    )  # fmt: skip
+
+
+def _falls(name: str, found: Trend, why: str) -> Claim:
+    text = "robust estimator" if name.startswith("robust") else "paper style, accepted spectra"
+    return Claim(
+        f"The boson-peak frequency falls with the cooling rate ({text}).", "-", _ours(found, "rad/ps"), comparable=False,
+        why=f"the sign of the slope decides; {why}; at this size the position may be that of the first phonons of the box",
+        verdict=verdict(found.slope, high=0.0),
+    )  # fmt: skip
+
+
+def _plateau(dataset: xr.Dataset, found: Trend) -> Estimate:
+    """Return the slope above 1e13 K/s minus that below it."""
+    log_s, value_s, end = found.log_rate_s, found.value_s, math.log10(PLATEAU)
+
+    def difference(samples: NDArray[np.intp]) -> float:
+        below, above = samples[log_s[samples] <= end], samples[log_s[samples] >= end]
+        if min(_reach(log_s[below]), _reach(log_s[above])) < LEAST_DECADES:
+            return math.nan
+        fit = slope(log_s, value_s)
+        return fit(above) - fit(below)
+
+    return over_melts(difference, melts_of(dataset, found.samples))
+
+
+def _reach(log_s: NDArray[np.float64]) -> float:
+    return float(np.ptp(log_s)) if len(log_s) else 0.0
+
+
+def _flattens(found: Trend, difference: Estimate) -> Claim:
+    below = int((found.log_rate_s <= math.log10(PLATEAU)).sum())
+    return Claim(
+        "The relation levels off below 10¹³ K/s.", "-",
+        f"robust intensity: slope above minus slope below 10¹³ K/s {with_interval(difference, f'µTHz⁻³ {_PER_DECADE}')}; {below} samples at "
+        "10¹³ K/s or below",
+        comparable=False,
+        why=f"a steeper slope above decides; at least {LEAST_DECADES:g} decades of cooling rate are needed on either side",
+        verdict=verdict(difference, low=0.0),
+    )  # fmt: skip
+
+
+@styled
+def peak_figure(
+    dataset: xr.Dataset, samples: NDArray[np.intp], levels: dict[str, Trend], peaks: dict[str, Trend]
+) -> Figure:
+    """Draw the reduced density of states, and height and place of the boson peak against the cooling rate."""
+    figure = new_figure(7.0, 3.1)
+    reduced_ax, level_ax, peak_ax = figure.subplots(1, 3, width_ratios=[1.25, 1, 1])
+    reduced(reduced_ax, dataset, samples)
+    names = ("paper style", "robust")
+    for ax, trends in ((level_ax, levels), (peak_ax, peaks)):
+        for number, (name, found) in enumerate(zip(names, trends.values(), strict=True)):
+            draw_trend(ax, found, COLOURS[number], MARKERS[number], LINES[number], name)
+        ax.set_ylim(0.0, 1.35 * ax.get_ylim()[1])
+        ax.legend(loc="upper left")
+    level_ax.set(ylabel=f"boson-peak intensity ({MICRO_UNIT})", title="height")
+    peak_ax.set(ylabel="boson-peak frequency (rad/ps)", title="place")
+    panel_letters([reduced_ax, level_ax, peak_ax])
+    return figure
+
+
+def reduced(ax: Axes, dataset: xr.Dataset, samples: NDArray[np.intp]) -> None:
+    """Draw the reduced density of states by cooling rate with the samples' own Debye level."""
+    few = dataset[["reduced_vdos", "cooling_rate", "label", "debye_level"]].isel(sample=samples)
+    omega, top = dataset["omega"].to_numpy(), 0.0
+    for series in series_of(few):
+        mean = np.nanmean(few["reduced_vdos"].to_numpy()[series.samples], axis=0) * MICRO_THZ
+        _series(ax, omega, mean, series, 3)
+        top = max(top, float(np.nanmax(mean[omega > 2.0])))  # noqa: PLR2004 - below, one soft mode is a spike
+    own = float(np.nanmean(few["debye_level"].to_numpy())) * MICRO_THZ
+    ax.axhline(own, color="k", lw=1.0, ls=(0, (6, 3)))
+    ax.annotate(f"Debye {own:.0f}", (1.0, own), (-3, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
+                ha="right", fontsize=7.5)  # fmt: skip
+    ax.set(
+        xlabel=r"$\omega$ (rad/ps)",
+        ylabel=rf"$g(\omega)/\omega^2$ ({MICRO_UNIT})",
+        xlim=(0, 20),
+        ylim=(0, 1.6 * top),
+        title="reduced",
+    )
+    ax.legend(loc="upper right", fontsize=7)
+
+
+# ---- T5 ---------------------------------------------------------------------------------------------------------------
+
+
+def t5(source: Source) -> Panel | Missing:
+    """Return the row of the rejected spectra."""
+    dataset = source.dataset
+    chosen = alike(dataset, (dataset["accepted"].to_numpy() >= 0) & known(dataset, "intensity"))
+    if not len(chosen.samples):
+        return lacking(source, "T5", "no spectrum was judged yet")
+    monotonic_s = dataset["rejected"].to_numpy()[chosen.samples] == Reason.NO_PEAK.value
+    rate_s = dataset["cooling_rate"].to_numpy()[chosen.samples]
+    fast_s, slow_s = rate_s > PLATEAU, rate_s <= PLATEAU
+    claims = _rejections(source, chosen, monotonic_s, fast_s, slow_s)
+    low, high = wilson(int(monotonic_s.sum()), len(monotonic_s))
+    caption = (
+        "Distribution of the paper-style intensity of accepted and of rejected samples (a), and share of rejected samples at each cooling "
+        "rate with Wilson's 95 % intervals (b). Rule: a sample is kept if g/ω² has a maximum inside the search window whose prominence "
+        f"above the minimum on its left exceeds two standard errors; the paper does not give its rule. {chosen.sentence}."
+    )
+    values = {
+        "judged": len(monotonic_s), "rejected": int(monotonic_s.sum()), "share": float(monotonic_s.mean()),
+        "share_low": low, "share_high": high, "rejected_above_1e13": int((monotonic_s & fast_s).sum()),
+        "judged_above_1e13": int(fast_s.sum()), "rejected_at_or_below_1e13": int((monotonic_s & slow_s).sum()),
+        "judged_at_or_below_1e13": int(slow_s.sum()), "paper_rejected": PAPER_REJECTED[0], "paper_judged": PAPER_REJECTED[1],
+    }  # fmt: skip
+    return Panel(
+        "T5", title_of("T5"), caption,
+        basis(source, chosen.samples, "prominence of a maximum of g/ω² above two standard errors (bootstrap over modes)",
+              "95 % intervals of shares by Wilson, of their difference by Newcombe; samples taken as independent"),
+        claims, lambda: rejection_figure(dataset, chosen.samples, monotonic_s), values,
+    )  # fmt: skip
+
+
+def _rejections(
+    source: Source, chosen: Alike, monotonic_s: NDArray[np.bool_], fast_s: NDArray[np.bool_], slow_s: NDArray[np.bool_]
+) -> tuple[Claim, ...]:
+    fast, slow = int((monotonic_s & fast_s).sum()), int((monotonic_s & slow_s).sum())
+    apart = difference_of_shares(fast, int(fast_s.sum()), slow, int(slow_s.sum()))
+    why = why_not(source, chosen.samples, tao=True, binned=True)
+    low, high = (100.0 * end for end in wilson(int(monotonic_s.sum()), len(monotonic_s)))
+    counted = f"{fast} of {int(fast_s.sum())} above, {slow} of {int(slow_s.sum())} at or below 10¹³ K/s"
+    return (
+        Claim(
+            "Spectra without a boson peak are more frequent above 10¹³ K/s than below.", "only above 10¹³ K/s", counted,
+            comparable=False, why=f"the sign of the difference decides: {with_interval(_percent(apart), '%')}; their rule is not published; {why}",
+            verdict=verdict(apart, low=0.0),
+        ),
+        Claim(
+            "At 10¹³ K/s and below no spectrum lacks a boson peak.", "none", f"{slow} of {int(slow_s.sum())}", comparable=False,
+            why=f"supported where the upper limit is below {100 * FEW_REJECTED:g} %; smaller samples have fewer modes per bin and lose their "
+            f"peak more easily; their rule is not published; {why}",
+            verdict=_none_slow(source, chosen, slow, int(slow_s.sum())),
+        ),
+        Claim(
+            "171 of 1800 samples are rejected (9.5 %).", "9.5 %",
+            f"{100.0 * monotonic_s.mean():.3g} % [{low:.3g}, {high:.3g}] ({int(monotonic_s.sum())} of {len(monotonic_s)})", comparable=False,
+            why=f"the share depends on the rule, which is not published, and on the cooling rates chosen; {why}", verdict=Verdict.UNDECIDED,
+        ),
+    )  # fmt: skip
+
+
+def _percent(found: Estimate) -> Estimate:
+    return type(found)(*(100.0 * value for value in (found.value, found.error, found.low, found.high)))
+
+
+def _none_slow(source: Source, chosen: Alike, rejected: int, judged: int) -> Verdict:
+    as_large = bool((source.dataset["n_atoms"].to_numpy()[chosen.samples] >= 4000).all())  # noqa: PLR2004 - the paper's size
+    if rejected:
+        return Verdict.CONTRADICTED if as_large else Verdict.UNDECIDED
+    return Verdict.SUPPORTED if wilson(0, judged)[1] < FEW_REJECTED else Verdict.UNDECIDED
+
+
+@styled
+def rejection_figure(dataset: xr.Dataset, samples: NDArray[np.intp], monotonic_s: NDArray[np.bool_]) -> Figure:
+    """Draw the distribution of the intensity, and the share of rejected samples against the cooling rate."""
+    figure = new_figure(7.0, 2.9)
+    histogram_ax, share_ax = figure.subplots(1, 2)
+    value_s = dataset["intensity"].to_numpy()[samples] * MICRO_THZ
+    _histogram(histogram_ax, value_s, dataset["accepted"].to_numpy()[samples] == 1)
+    few = dataset[["cooling_rate", "label"]].isel(sample=samples)
+    names = []
+    for place, series in enumerate(series_of(few)):
+        count, hits = len(series.samples), int(monotonic_s[series.samples].sum())
+        low, high = wilson(hits, count)
+        share = hits / count
+        share_ax.errorbar(
+            place,
+            100 * share,
+            [[100 * (share - low)], [100 * (high - share)]],
+            fmt=series.marker,
+            color=series.colour,
+            capsize=3,
+        )
+        names.append(f"{series.name.removesuffix(' K/s')}\n{hits} of {count}")
+    share_ax.set_xticks(range(len(names)), names, fontsize=7)
+    share_ax.set(
+        xlabel="cooling rate (K/s)",
+        ylabel="without a boson peak (%)",
+        title="rejected",
+        ylim=(0, None),
+        xlim=(-0.5, len(names) - 0.5),
+    )
+    panel_letters([histogram_ax, share_ax])
+    return figure
+
+
+def _histogram(ax: Axes, value_s: NDArray[np.float64], kept_s: NDArray[np.bool_]) -> None:
+    top = float(np.percentile(value_s, 98)) if len(value_s) else 1.0
+    edges: Sequence[float] = np.linspace(
+        0.95 * float(np.nanmin(value_s)), 1.05 * top, int(np.clip(2 * math.sqrt(len(value_s)), 6, 40))
+    ).tolist()
+    shown = np.minimum(value_s, edges[-1])
+    ax.axvspan(*PAPER_INTENSITY, color="0.92", lw=0, zorder=0, label="Tao et al., test samples")
+    ax.hist(
+        shown[kept_s],
+        edges,
+        histtype="stepfilled",
+        facecolor="#BBD7EA",
+        edgecolor=COLOURS[0],
+        lw=1.2,
+        label=f"accepted ({kept_s.sum()}): {span(value_s[kept_s])}",
+    )
+    ax.hist(
+        shown[~kept_s],
+        edges,
+        histtype="stepfilled",
+        facecolor="none",
+        edgecolor=COLOURS[1],
+        hatch="////",
+        lw=1.2,
+        ls="--",
+        label=f"rejected ({(~kept_s).sum()})",
+    )
+    ax.set(xlabel=f"intensity, paper style ({MICRO_UNIT})", ylabel="samples", title="distribution")
+    ax.set_ylim(0, 1.6 * ax.get_ylim()[1])
+    ax.legend(loc="upper right", fontsize=7)

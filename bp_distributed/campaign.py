@@ -28,11 +28,11 @@ from bp_distributed import durable
 from bp_distributed.attempt import Attempt, attempts_of
 from bp_distributed.child import run_child, step_command
 from bp_distributed.commit import Marker, committed
-from bp_distributed.config import WALLTIME, CampaignConfig, TrainingConfig, load_config
+from bp_distributed.config import STAGES, WALLTIME, CampaignConfig, TrainingConfig, load_config
 from bp_distributed.cost import CostTable, estimate, load_calibration, save_calibration, task_bytes, task_seconds
 from bp_distributed.errors import CampaignError, ConfigError, InfrastructureError, StoreError
 from bp_distributed.lock import DriverLock
-from bp_distributed.plan import Melted, Plan, TaskSpec, input_files, make_plan
+from bp_distributed.plan import Given, Melted, Plan, TaskSpec, input_files, make_plan
 from bp_distributed.status import FailureRow, Status, campaign_status, failure_groups, failure_rows, states_now
 from bp_distributed.store import State, Store
 from bp_distributed.tasks import tail
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bp_distributed.detach import Parting
     from bp_distributed.driver import Driver, Ending
     from bp_distributed.efficiency import Efficiency
+    from bp_distributed.export.data_package import Origin
     from bp_distributed.fsck import Findings
     from bp_distributed.gather import GatherItem
     from bp_distributed.profile import Profile
@@ -145,7 +146,7 @@ class Campaign:
         resolved = config.model_dump(mode="json")
         if Store.exists(self.root) and not amend:
             store = self.store  # inputs are in the folder: the originals may be gone by now
-            if store.record["config"] != resolved:
+            if recorded_config(store.record["config"]) != resolved:
                 raise ConfigError(str(self.config_path), "", _difference(store.record["config"], resolved))
             return store
         plan = make_plan(config, self.root, allow_huge=allow_huge)
@@ -567,6 +568,60 @@ class Campaign:
         settings = TrainingConfig(**self.store.record["config"]["training"])
         return train(self.to_xarray().load(), settings, durable.make_private_dir(self._products / "training"))
 
+    def export(
+        self,
+        formats: Sequence[str] = ("xyz", "dump", "csv"),
+        samples: Iterable[str] = (),
+        out: Path | None = None,
+        metadata: Path | None = None,
+        advance: Callable[[], object] = lambda: None,
+    ) -> Path:
+        """Write structures and tables for other programs, or a data package, and return where.
+
+        Parameters
+        ----------
+        formats : sequence of str
+            Of ``xyz``, ``dump``, ``csv`` and ``parquet``; or ``package`` alone.
+        samples : iterable of str
+            Ids, their beginnings, or labels; empty means all.
+        out : Path, optional
+            Folder, or for a package also a ``.zip`` file; by default ``products/export`` or ``products/package``.
+        metadata : Path, optional
+            Of a package: its ``package.yaml``; by default the one beside ``campaign.yaml``.
+        advance : callable
+            Called after each sample that has a structure, for a bar.
+
+        Raises
+        ------
+        ConfigError
+            If what is asked for makes no sense, or the metadata are missing or wrong.
+        StoreError
+            If there is something else in the way.
+        """
+        from bp_distributed.export.data_package import write_package  # noqa: PLC0415 - Numba takes a second
+        from bp_distributed.export.metadata import METADATA_NAME, read_metadata  # noqa: PLC0415
+        from bp_distributed.export.outlet import PACKAGE, checked_formats, export  # noqa: PLC0415
+        from bp_distributed.physics.potential import read_potential  # noqa: PLC0415
+
+        formats, names, store = checked_formats(formats), list(samples), self.store
+        tables = partial(read_potential, self.root / store.plan.potential.file, store.plan.potential.elements)
+        if formats != (PACKAGE,):
+            chosen = self._positions(names)
+            return export(self.to_xarray(), tables(), chosen, formats, out or self._products / "export", advance)
+        if names:
+            raise ConfigError("bpd export", "--samples", "a package holds the whole campaign; leave them out")
+        known = read_metadata(metadata or self.root / METADATA_NAME)
+        target = out or self._products / "package"
+        return write_package(self.to_xarray(), tables(), _origin(store), known, target, advance)
+
+    def _positions(self, names: Iterable[str]) -> list[int]:
+        """Return the positions of samples in the gathered dataset, in its order; of all if none is named."""
+        ids = [sample.sid for sample in self.store.plan.samples]
+        wanted = {task.owner for name in names for task in self.tasks_of([name])} or set(ids)
+        if melts := wanted - set(ids):
+            raise ConfigError(str(self.root), min(melts), "is a melt; name samples")
+        return [index for index, sid in enumerate(ids) if sid in wanted]
+
     def report(self) -> Path:
         """Write the report from what is there, and return its path; missing parts are named in it."""
         from bp_distributed.report import write_report  # noqa: PLC0415 - Matplotlib takes a second
@@ -642,7 +697,7 @@ def gather_items(store: Store) -> Iterator[GatherItem]:
             sample_id=sample.sid,
             label=sample.label,
             group=sample.group,
-            cooling_rate=made.cooling_rate_K_per_s if made else math.nan,
+            cooling_rate=math.nan if sample.origin.cooling_rate_K_per_s is None else sample.origin.cooling_rate_K_per_s,
             composition=sample.composition,
             n_atoms=sample.n_atoms,
             seed=made.seed if made else 0,
@@ -658,6 +713,23 @@ def _load(store: Store, tasks: Sequence[TaskSpec]) -> xr.Dataset:
     from bp_distributed.gather import joined  # noqa: PLC0415
 
     return joined(map(store.load, tasks)) if tasks[0].part else store.load(tasks[0])
+
+
+def _origin(store: Store) -> Origin:
+    """Return what a data package says of where its data come from."""
+    from bp_distributed.export.data_package import Origin  # noqa: PLC0415 - Numba takes a second
+
+    plan = store.plan
+    given = {sample.label: sample.origin for sample in plan.samples if isinstance(sample.origin, Given)}
+    return Origin(
+        config=store.record["config"],
+        campaign_uuid=store.identity["uuid"],
+        plan_sha256=plan.sha256,
+        potential_name=plan.potential.label,
+        potential_sha256=plan.potential.sha256,
+        structures={label: origin.structure_sha256 for label, origin in given.items()},
+        versions=store.record["versions"],
+    )
 
 
 def _provenance(store: Store) -> dict[str, Any]:
@@ -744,6 +816,15 @@ def _asked(memory: float | None, walltime: str | None) -> dict[str, float]:
 def _room(store: Store) -> float:
     """Return the free space, in bytes, below which no work should start: twice the largest result."""
     return 2 * max((task_bytes(store.plan, task) for task in store.plan.tasks), default=0.0)
+
+
+def recorded_config(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a campaign's record; keys that came after it was written have their defaults."""
+    known = {"schema" if key == "schema_version" else key: value for key, value in content.items()}
+    later = {stage for stage in STAGES if stage in CampaignConfig.model_fields} - content.keys()
+    if {*content["stages"]} | later == {*STAGES}:  # all that there were
+        known["stages"] = STAGES
+    return CampaignConfig.model_validate(known).model_dump(mode="json")
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.metadata
+import itertools
 import math
 import os
 import re
@@ -37,14 +38,19 @@ from bp_distributed.errors import ConfigError
 from bp_distributed.strict_yaml import Document, KeyPath, is_clean, read_yaml
 
 SCHEMA = 1
-Stage = Literal["melt", "quench", "relax", "structure", "vibration", "gruneisen", "activation"]
-STAGES: tuple[Stage, ...] = ("melt", "quench", "relax", "structure", "vibration", "gruneisen", "activation")
+Stage = Literal[
+    "melt", "quench", "relax", "structure", "vibration", "gruneisen", "temperatures", "trajectory", "activation"
+]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 """In the order they run."""
 DEFAULT_POTENTIAL = "CuZr_mm.eam.fs"
 POTENTIAL_PATH = "BPD_POTENTIALS"
 NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,63}")
 SLOWEST_K_PER_S, FASTEST_K_PER_S = 1e6, 1e18
 """Rates outside are a slip of the pen: a microsecond holds 1e9 steps, a step of 2 fs holds all of 2000 K at 1e18 K/s."""
+
+MOST_FRAMES, FEWEST_FRAMES = 10_000, 10
+"""Of a trajectory: what a file holds, and what a mean square needs."""
 
 _NUMBER_WITH_UNIT = re.compile(r"\s*([-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:[eE][-+]?\d+)?)\s*(\S.*)?", re.ASCII)
 WALLTIME = re.compile(r"([0-9]{1,5}-)?[0-9]{1,3}:[0-9]{2}:[0-9]{2}")
@@ -239,6 +245,15 @@ class GivenBlock(Model):
     """Minimise the cell too, to zero pressure; false keeps the cell as given."""
     group: SafeName | None = None
     """Leakage group they share, e.g. one melt; absent: each is its own."""
+    cooling_rates: tuple[Rate, ...] | None = None
+    """K/s, where they are known: one for each of ``structures``.  It is told with the results and enters no id."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> GivenBlock:
+        if self.cooling_rates is not None and len(self.cooling_rates) != len(self.structures):
+            what = f"got {len(self.cooling_rates)}, expected {len(self.structures)}, one for each of structures"
+            raise AtKeyError("cooling_rates", what)
+        return self
 
     @property
     def count(self) -> int:
@@ -335,6 +350,57 @@ class GruneisenConfig(Model):
     """Larger systems are solved below this frequency."""
     all_vectors_below_atoms: Annotated[Whole, Field(ge=0)] = 1100
     """Smaller ones get all modes, and with them the atomic parameters."""
+
+
+class TemperaturesConfig(Model):
+    """Inherent structures at rising temperatures; the stage runs where this section is given.
+
+    The dynamics starts from the glass and goes on from each temperature to the next; at the end of each a copy is
+    minimised and solved with the settings of ``vibration``.
+    """
+
+    series: tuple[Kelvin, ...] = (100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0, 900.0, 1000.0, 1200.0)
+    """Rising; the paper does not list its own."""
+    heating: Picoseconds = 5.0
+    """Time from each to the next, and from 10 K to the first."""
+    relaxation: Picoseconds = 20.0
+    """Time at each; the paper does not say."""
+    ensemble: Literal["nvt", "npt"] = "nvt"
+    """At the volume of the glass as in the paper, or at zero pressure with the protocol's barostat.
+
+    Either way the copy is minimised at the volume it had.
+    """
+
+    @model_validator(mode="after")
+    def _rising(self) -> TemperaturesConfig:
+        if not self.series or any(low >= high for low, high in itertools.pairwise(self.series)):
+            raise AtKeyError("series", "expected one temperature or more, rising")
+        return self
+
+
+class TrajectoryConfig(Model):
+    """Motion of all atoms at one temperature; the stage runs where this section is given."""
+
+    temperature: Kelvin = 100.0
+    heating: Picoseconds = 2.0
+    """From 10 K."""
+    equilibration: Picoseconds = 20.0
+    """At the temperature, before anything is recorded; the paper does not say."""
+    duration: Picoseconds = 1.0
+    """Of what is recorded."""
+    sampling: Picoseconds = 0.01
+    """Between two frames; rounded to whole time steps.  A frame takes 16 bytes per atom."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> TrajectoryConfig:
+        frames = self.duration / self.sampling
+        if frames > MOST_FRAMES:
+            what = f"got {self.sampling:g} ps, {frames:.0f} frames; expected at most {MOST_FRAMES}, "
+            raise AtKeyError("sampling", what + f"that is {self.duration / MOST_FRAMES:g} ps or more")
+        if frames < FEWEST_FRAMES:
+            what = f"got {self.sampling:g} ps, {frames:.1f} frames; expected at least {FEWEST_FRAMES}"
+            raise AtKeyError("sampling", what)
+        return self
 
 
 class ActivationConfig(Model):
@@ -437,7 +503,9 @@ class TrainingConfig(Model):
     seed: Whole = 0
 
 
-Analysis = StructureConfig | VibrationConfig | GruneisenConfig | ActivationConfig
+Analysis = (
+    StructureConfig | VibrationConfig | GruneisenConfig | TemperaturesConfig | TrajectoryConfig | ActivationConfig
+)
 
 
 class Resources(Model):
@@ -464,6 +532,8 @@ class StageResources(Model):
     structure: Resources = Resources()
     vibration: Resources = Resources(memory=6.0)
     gruneisen: Resources = Resources(memory=6.0)
+    temperatures: Resources = Resources(memory=6.0)
+    trajectory: Resources = Resources()
     activation: Resources = Resources(memory=1.0)
 
 
@@ -504,6 +574,8 @@ class CampaignConfig(Model):
     structure: StructureConfig = StructureConfig()
     vibration: VibrationConfig = VibrationConfig()
     gruneisen: GruneisenConfig | None = None
+    temperatures: TemperaturesConfig | None = None
+    trajectory: TrajectoryConfig | None = None
     activation: ActivationConfig | None = None
     stages: tuple[Stage, ...] = STAGES
     """Which of the stages run, of those that the samples and sections call for."""
@@ -535,7 +607,7 @@ class CampaignConfig(Model):
         """Settings of the stages that start from an inherent structure, as far as they run."""
         settings: dict[Stage, Analysis | None] = {
             "structure": self.structure, "vibration": self.vibration, "gruneisen": self.gruneisen,
-            "activation": self.activation,
+            "temperatures": self.temperatures, "trajectory": self.trajectory, "activation": self.activation,
         }  # fmt: skip
         return {stage: found for stage, found in settings.items() if found is not None and stage in self.stages}
 

@@ -15,7 +15,7 @@ from bp_distributed.job import Job
 VARIABLE = "BPD_DEADLINE"
 """By when work must have ended, in seconds of this node's clock."""
 
-PAUSABLE = frozenset({"melt", "quench"})
+PAUSABLE = frozenset({"melt", "quench", "temperatures", "trajectory"})
 """Stages that stop at a checkpoint in time: they may begin wherever there is room for a slice."""
 
 SHORTEST_S = 5.0

@@ -29,6 +29,8 @@ from bp_distributed.config import (
     MeltedBlock,
     Stage,
     StructureConfig,
+    TemperaturesConfig,
+    TrajectoryConfig,
     VibrationConfig,
     existing_file,
     find_potential,
@@ -37,7 +39,7 @@ from bp_distributed.errors import ConfigError
 
 PROTOCOL_VERSION: dict[Stage, int] = {
     "melt": 1, "quench": 1, "relax": 1, "structure": 1, "vibration": 2, "gruneisen": 1,
-    "activation": 1,
+    "temperatures": 1, "trajectory": 1, "activation": 1,
 }  # fmt: skip
 """Raised when a stage's code gives other numbers for the same request; part of every id."""
 
@@ -52,6 +54,9 @@ DENSE_BYTES_PER_N2 = 20
 PACKED_BYTES_PER_N2 = 4
 """Of the proof by Cholesky that no low mode is missing: half a matrix in double precision."""
 
+FRAME_BYTES = 40
+"""Of a trajectory, per atom and frame: what is recorded, a copy while it is saved, and energies."""
+
 LOW_MODES_BYTES, LOW_MODES_BYTES_PER_N2 = 1e9, 1.6
 """Of low modes by products: the operator, and the vectors that span them (measured at n = 58,956: 6.0 GiB)."""
 
@@ -60,6 +65,9 @@ SECONDS_PER_SADDLE = 1.0
 
 Batches are sized with it, and with nothing that was measured on the machine at hand: a plan is the same everywhere.
 """
+
+_SEEDED = frozenset({"temperatures", "trajectory", "activation"})
+"""Analyses that draw random numbers, so that each sample has a request of its own."""
 
 _ID_LENGTH = 20
 _SETFL = (".eam.fs", ".eam.alloy")
@@ -127,6 +135,7 @@ class Given:
     name: str
     structure_sha256: str
     group: str
+    cooling_rate_K_per_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -284,7 +293,8 @@ class Plan:
         lines += [_encode({"melt": vars(melt)}) for melt in self.melts]
         for sample in self.samples:
             kind = "melted" if isinstance(sample.origin, Melted) else "given"
-            lines.append(_encode({"sample": {**vars(sample), "origin": {kind: vars(sample.origin)}}}))
+            origin = {name: value for name, value in vars(sample.origin).items() if value is not None}
+            lines.append(_encode({"sample": {**vars(sample), "origin": {kind: origin}}}))
         lines += [line for _, alike in itertools.groupby(self.tasks, _line_of) for line in _task_lines(list(alike))]
         return "\n".join(lines) + "\n"
 
@@ -460,15 +470,21 @@ class _Maker:
             **_dynamics(config),
         }
         self._cooling_fingerprint = digest(self._cooling)
-        self._analysis = [self._prepared(stage) for stage in config.analyses if stage != "activation"]
+        self._analysis = [self._prepared(stage) for stage in config.analyses if stage not in _SEEDED]
 
     def _prepared(self, stage: Stage) -> tuple[Stage, dict[str, Any], str]:
         request = {"elements": list(self.potential.elements), **self.config.analyses[stage].model_dump()}
         if stage == "gruneisen":
-            vibration = self.config.vibration
-            solver = "auto" if vibration.solver == "slepc" else vibration.solver  # three solves in one process
-            request |= {"solver": solver, "certificate": vibration.certificate}
+            request |= self._solver()
         return stage, self._complete(request), digest(request)
+
+    def _solver(self) -> dict[str, str]:
+        """Return how the modes of several structures are found in one process."""
+        vibration = self.config.vibration
+        return {
+            "solver": "auto" if vibration.solver == "slepc" else vibration.solver,
+            "certificate": vibration.certificate,
+        }
 
     def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
         return {**request, "potential_file": f"potential{self.potential.suffix}"}
@@ -562,7 +578,11 @@ class _Maker:
         for stage, settings in self.config.analyses.items():
             if isinstance(settings, (StructureConfig, ActivationConfig)):
                 continue
-            needed = modes_bytes(largest, settings.all_vectors_below_atoms, self.config.vibration) / 2**30
+            if isinstance(settings, TrajectoryConfig):
+                needed = FRAME_BYTES * largest * settings.duration / settings.sampling / 2**30
+            else:
+                all_below = getattr(settings, "all_vectors_below_atoms", 0)
+                needed = modes_bytes(largest, all_below, self.config.vibration) / 2**30
             given = getattr(self.config.resources, stage).memory
             if needed > given:
                 what = f"{stage} of {largest} atoms needs about {math.ceil(needed)} GiB, resources.{stage}.memory gives"
@@ -588,12 +608,12 @@ class _Maker:
                 at = ("samples", index, "structures", position)
                 what = f"{path.name} is the same structure as {self.samples[sid].label}, expected each once"
                 raise ConfigError(self.config.where(*at), ".".join(map(str, at)), what)
-            self.samples[sid] = self._given_sample(sid, path, sha256, block)
+            self.samples[sid] = self._given_sample(sid, position, path, sha256, block)
             if "relax" in self.config.stages:
                 self._task("relax", sid, (), request, _copy_of(path, sha256))
                 self._analyse(sid, f"relax-{sid}")
 
-    def _given_sample(self, sid: str, path: Path, sha256: str, block: GivenBlock) -> SampleSpec:
+    def _given_sample(self, sid: str, position: int, path: Path, sha256: str, block: GivenBlock) -> SampleSpec:
         from bp_distributed.physics.configuration import read_configuration  # noqa: PLC0415 - NumPy only when needed
 
         given = read_configuration(path, block.elements)
@@ -601,7 +621,8 @@ class _Maker:
         counts = {element: int((given.species_i == i).sum()) for i, element in enumerate(given.elements)}
         fractions = {element: count / n_atoms for element, count in counts.items() if count}
         label = f"{block.label}-{path.name.split('.')[0]}"
-        origin = Given(path.name, sha256, block.group or sid)
+        rate = block.cooling_rates[position] if block.cooling_rates else None
+        origin = Given(path.name, sha256, block.group or sid, rate)
         return SampleSpec(
             sid, label, block.label, self.potential.elements, fractions, n_atoms, self.potential.sha256, origin
         )
@@ -611,8 +632,45 @@ class _Maker:
     def _analyse(self, sid: str, start: str) -> None:
         for stage, request, fingerprint in self._analysis:
             self.tasks.append(TaskSpec(stage, sid, _task_digest(stage, sid, fingerprint), (start,), request))
+        if "temperatures" in self.config.analyses and self.config.temperatures is not None:
+            self._move("temperatures", sid, start, self._warming(self.config.temperatures))
+        if "trajectory" in self.config.analyses and self.config.trajectory is not None:
+            self._move("trajectory", sid, start, self._moving(self.config.trajectory))
         if "activation" in self.config.analyses and self.config.activation is not None:
             self._search(sid, start, self.config.activation)
+
+    def _move(self, stage: Stage, sid: str, start: str, program: dict[str, Any]) -> None:
+        """Add a stage of molecular dynamics that starts from an inherent structure."""
+        seed = derived_seed(stage, self.config.seed, sid)
+        request = {"elements": list(self.potential.elements), "seed": seed, **program}
+        task_digest = _task_digest(stage, sid, digest(request))
+        self.tasks.append(TaskSpec(stage, sid, task_digest, (start,), self._complete(request)))
+
+    def _warming(self, settings: TemperaturesConfig) -> dict[str, Any]:
+        dynamics, vibration = _dynamics(self.config), self.config.vibration
+        if settings.ensemble == "nvt":
+            dynamics["barostat"] = "none"
+        return {
+            "series_K": list(settings.series),
+            "heating_ps": settings.heating,
+            "relaxation_ps": settings.relaxation,
+            "bin_width": vibration.bin_width,
+            "omega_cut": vibration.omega_cut,
+            "kernel_width": vibration.kernel_width,
+            **self._solver(),
+            **dynamics,
+        }
+
+    def _moving(self, settings: TrajectoryConfig) -> dict[str, Any]:
+        return {
+            "temperature_K": settings.temperature,
+            "heating_ps": settings.heating,
+            "equilibration_ps": settings.equilibration,
+            "duration_ps": settings.duration,
+            "sampling_ps": settings.sampling,
+            **_dynamics(self.config),
+            "barostat": "none",
+        }
 
     def _search(self, sid: str, start: str, settings: ActivationConfig) -> None:
         """Add the batches of saddle searches of one sample.

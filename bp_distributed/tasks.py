@@ -237,6 +237,8 @@ _INPUTS: dict[str, Callable[[Path, Mapping[str, Any]], dict[str, NDArray[Any]]]]
     "structure": _from_inherent,
     "vibration": _from_inherent,
     "gruneisen": _from_inherent,
+    "temperatures": _from_inherent,
+    "trajectory": _from_inherent,
     "activation": _from_inherent,
 }
 

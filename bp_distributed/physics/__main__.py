@@ -34,6 +34,8 @@ STEPS = {
     "structure": "structure:structure_step",
     "vibration": "vibration:vibration_step",
     "gruneisen": "gruneisen:gruneisen_step",
+    "temperatures": "temperatures:temperatures_step",
+    "trajectory": "trajectory:trajectory_step",
     "activation": "activation:activation_step",
     "calibrate": "calibrate:calibrate_step",
     "dry_run": "quench:dry_run_step",

@@ -390,12 +390,12 @@ class _Volumes:
         return end, modes
 
 
-def lammps_minimum(start: Configuration, workdir: Path, potential_file: str) -> Configuration:
+def lammps_minimum(start: Configuration, workdir: Path, potential_file: str, log: str = "log.lammps") -> Configuration:
     """Return the minimum at the same cell to which LAMMPS's conjugate gradients lead.
 
     Atoms keep their order and are not wrapped, so that displacements can be read off.
     """
-    session = Session(workdir, start.elements, potential_file)
+    session = Session(workdir, start.elements, potential_file, log)
     try:
         session.load(start.positions_ic, start.cell_cc, start.species_i)
         minimise(session, FORCE_TOLERANCE, "")

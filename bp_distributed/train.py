@@ -16,15 +16,10 @@ from __future__ import annotations
 
 import csv
 import importlib.metadata
-import importlib.util
 import json
 import math
 import os
-import sys
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +29,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bp_distributed.errors import CampaignError, StoreError
+from bp_distributed.learning.network import Network, build, choose_backend, optimizer_of, quiet_keras, read_network
+from bp_distributed.learning.scaling import Scaler
+from bp_distributed.learning.scores import mae, mean_interval, paired_difference, r2, rmse, spearman
+from bp_distributed.learning.splits import group_folds, validation_part
 
 MICRO_THZ = 1e6
 """µTHz⁻³ per ps³."""
@@ -44,9 +43,7 @@ FEW_GROUPS = 10
 """Below this many melts a confidence interval over melts means little."""
 
 BATCH = 32
-VALIDATION_SHARE = 0.2
 RIDGE_ALPHAS = tuple(float(alpha) for alpha in np.logspace(-2, 6, 17))
-BOOTSTRAPS = 2000
 RESULT_NAME, PREDICTIONS_NAME = "training.json", "predictions.csv"
 WEIGHTS_NAME, ARCHITECTURE_NAME = "network.weights.h5", "architecture.json"
 NETWORK = "network"
@@ -203,63 +200,6 @@ def _check(table: Table) -> int:
     return n_groups
 
 
-# ---- splits -----------------------------------------------------------------------------------------------------------
-
-
-def group_folds(group_s: NDArray[np.str_], n_folds: int, seed: int) -> Indices:
-    """Return the fold of every sample; samples of one group share theirs, and the folds are about equally large.
-
-    Parameters
-    ----------
-    group_s : ndarray of str, shape=(n_samples,)
-    n_folds : int
-        At most the number of groups.
-    seed : int
-    """
-    names, group_of_s, counts = np.unique(group_s, return_inverse=True, return_counts=True)
-    order = np.random.default_rng(seed).permutation(len(names))
-    order = order[np.argsort(-counts[order], kind="stable")]
-    fold_of_group = np.zeros(len(names), dtype=np.intp)
-    load = np.zeros(n_folds)
-    for group in order:
-        fold = int(load.argmin())
-        fold_of_group[group] = fold
-        load[fold] += counts[group]
-    return fold_of_group[group_of_s]
-
-
-def _validation(group_s: NDArray[np.str_], seed: int) -> NDArray[np.bool_]:
-    """Mark the part of a training set that decides when to stop: whole melts if there are two, else single samples."""
-    rng = np.random.default_rng(seed)
-    names = np.unique(group_s)
-    units = group_s if len(names) > 1 else np.arange(len(group_s)).astype(np.str_)
-    names = rng.permutation(np.unique(units))
-    count = max(1, round(VALIDATION_SHARE * len(names)))
-    return np.isin(units, names[:count])
-
-
-@dataclass(frozen=True)
-class Scaler:
-    """Mean and standard deviation of a training part; a constant column keeps its size."""
-
-    mean_f: Floats
-    scale_f: Floats
-
-    @classmethod
-    def fitted(cls, values_sf: Floats) -> Scaler:
-        """Return the scaler of these values."""
-        scale_f = values_sf.std(axis=0)
-        return cls(values_sf.mean(axis=0), np.where(scale_f > 1e-12, scale_f, 1.0))  # noqa: PLR2004 - rounding of a constant
-
-    def forward(self, values_sf: Floats) -> Floats:
-        """Return standardised values."""
-        return (values_sf - self.mean_f) / self.scale_f
-
-    def back(self, values_sf: Floats) -> Floats:
-        """Return values in their own units."""
-        return values_sf * self.scale_f + self.mean_f
-
-
 # ---- baselines --------------------------------------------------------------------------------------------------------
 
 
@@ -304,60 +244,6 @@ def _by_fold(predict: Any, table: Table, fold_s: Indices, seed: int) -> Floats:
 # ---- network ----------------------------------------------------------------------------------------------------------
 
 
-def choose_backend() -> None:
-    """Let Keras use JAX where the user has chosen nothing that is installed; Keras reads this when first imported."""
-    if "KERAS_BACKEND" in os.environ or "keras" in sys.modules:
-        return
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    try:
-        chosen = json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend", "tensorflow")
-    except (OSError, ValueError):
-        chosen = "tensorflow"
-    if importlib.util.find_spec(chosen) is None and importlib.util.find_spec("jax") is not None:
-        os.environ["KERAS_BACKEND"] = "jax"
-
-
-@contextmanager
-def _quiet_keras() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # Keras 3.15 calls numpy.array on its variables in a way NumPy 2 deprecates
-        warnings.filterwarnings("ignore", message="__array__ implementation", category=DeprecationWarning)
-        yield
-
-
-def _build(n_features: int, settings: Settings, seed: int) -> Any:
-    import keras
-
-    regular = keras.regularizers.L2(settings.l2)
-    layers = [keras.layers.Input((n_features,))]
-    for depth, width in enumerate(settings.hidden):
-        start = keras.initializers.GlorotUniform(seed + 2 * depth)
-        layers.append(
-            keras.layers.Dense(width, activation="relu", kernel_initializer=start, kernel_regularizer=regular)
-        )
-        layers.append(keras.layers.Dropout(settings.dropout, seed=seed + 2 * depth + 1))
-    layers.append(keras.layers.Dense(1, kernel_initializer=keras.initializers.GlorotUniform(seed + 1000)))
-    model = keras.Sequential(layers)
-    optimizer = {"adam": keras.optimizers.Adam, "adadelta": keras.optimizers.Adadelta}[settings.optimizer]
-    model.compile(optimizer=optimizer(learning_rate=settings.learning_rate), loss="mse")
-    return model
-
-
-@dataclass(frozen=True)
-class Network:
-    """A trained network with the scaling of its inputs and output."""
-
-    model: Any
-    inputs: Scaler
-    output: Scaler
-
-    def predict(self, features_sf: Floats) -> Floats:
-        """Return intensities, shape=(n_samples,), µTHz⁻³."""
-        with _quiet_keras():
-            scaled_s = np.asarray(self.model.predict(self.inputs.forward(features_sf).astype(np.float32), verbose=0))
-        return self.output.back(scaled_s.astype(np.float64))[:, 0]
-
-
 def _fit(table: Table, train: Indices, settings: Settings, seed: int) -> Network:
     """Train one network, stopped early by a validation part of the training set.
 
@@ -365,7 +251,7 @@ def _fit(table: Table, train: Indices, settings: Settings, seed: int) -> Network
     """
     import keras
 
-    stop_s = _validation(table.group_s[train], seed)
+    stop_s = validation_part(table.group_s[train], seed)
     learn, check = train[~stop_s], train[stop_s]
     inputs = Scaler.fitted(table.features_sf[learn])
     output = Scaler.fitted(table.target_s[learn, None])
@@ -374,9 +260,10 @@ def _fit(table: Table, train: Indices, settings: Settings, seed: int) -> Network
         x, y = inputs.forward(table.features_sf[part]), output.forward(table.target_s[part, None])
         return x.astype(np.float32), y.astype(np.float32)
 
-    with _quiet_keras():
+    with quiet_keras():
         keras.utils.set_random_seed(seed)
-        model = _build(table.features_sf.shape[1], settings, seed)
+        model = build(table.features_sf.shape[1], settings.hidden, settings.dropout, settings.l2, seed)
+        model.compile(optimizer=optimizer_of(settings.optimizer, settings.learning_rate), loss="mse")
         stop = keras.callbacks.EarlyStopping(patience=settings.patience, restore_best_weights=True)
         model.fit(
             *batch(learn),
@@ -406,41 +293,19 @@ def _network_by_fold(table: Table, fold_s: Indices, settings: Settings) -> Float
 # ---- errors -----------------------------------------------------------------------------------------------------------
 
 
-def _bootstrap(values_s: Floats, group_s: NDArray[np.str_], seed: int) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over samples, whole groups being drawn again with replacement."""
-    names, group_of_s = np.unique(group_s, return_inverse=True)
-    sums = np.bincount(group_of_s, values_s)
-    counts = np.bincount(group_of_s)
-    drawn = np.random.default_rng(seed).integers(0, len(names), (BOOTSTRAPS, len(names)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _rank_correlation(first_s: Floats, second_s: Floats) -> float:
-    from scipy.stats import rankdata  # noqa: PLC0415 - half a second, only here
-
-    if min(np.ptp(first_s), np.ptp(second_s)) == 0.0:
-        return math.nan
-    return float(np.corrcoef(rankdata(first_s), rankdata(second_s))[0, 1])
-
-
 def errors_of(predicted_s: Floats, table: Table, seed: int) -> dict[str, float]:
     """Return the errors of one model (see :class:`TrainingResult`)."""
-    error_s = predicted_s - table.target_s
-    deviation_s = table.target_s - table.target_s.mean()
-    mae = float(np.abs(error_s).mean())
-    low, high = _bootstrap(np.abs(error_s), table.group_s, seed)
+    error = mean_interval(np.abs(predicted_s - table.target_s), table.group_s, seed)
     noise = float(np.nanmedian(table.noise_s)) if np.isfinite(table.noise_s).any() else math.nan
     return {
-        "mae": mae,
-        "mae_low": low,
-        "mae_high": high,
-        "rmse": float(np.sqrt((error_s**2).mean())),
-        "r2": float(1.0 - (error_s**2).sum() / (deviation_s**2).sum()),
-        "mae_over_std": mae / float(table.target_s.std()),
-        "mae_over_noise": mae / noise if noise else math.nan,
-        "spearman": _rank_correlation(predicted_s, table.target_s),
+        "mae": error.value,
+        "mae_low": error.low,
+        "mae_high": error.high,
+        "rmse": rmse(predicted_s, table.target_s),
+        "r2": r2(predicted_s, table.target_s),
+        "mae_over_std": error.value / float(table.target_s.std()),
+        "mae_over_noise": error.value / noise if noise else math.nan,
+        "spearman": spearman(predicted_s, table.target_s),
     }
 
 
@@ -455,12 +320,11 @@ def _remarks(
             "it is too little to conclude how well structure predicts the boson peak"
         )
     best = min((name for name in metrics if name != NETWORK), key=lambda name: metrics[name]["mae"])
-    excess_s = np.abs(predictions[NETWORK] - table.target_s) - np.abs(predictions[best] - table.target_s)
-    low, high = _bootstrap(excess_s, table.group_s, seed)
-    word = "better than" if high < 0 else "worse than" if low > 0 else "not distinguishable from"
+    excess = paired_difference(predictions[NETWORK], predictions[best], table.target_s, table.group_s, seed)
+    word = "better than" if excess.high < 0 else "worse than" if excess.low > 0 else "not distinguishable from"
     remarks.append(
         f"the network is {word} the best baseline, {best!r}: MAE of the network minus that of the baseline "
-        f"{excess_s.mean():+.2f} [{low:+.2f}, {high:+.2f}] µTHz⁻³ (95 %, melts resampled)".replace("-", "−")
+        f"{excess.value:+.2f} [{excess.low:+.2f}, {excess.high:+.2f}] µTHz⁻³ (95 %, melts resampled)".replace("-", "−")
     )
     split = facts["random_split"]
     remarks.append(
@@ -550,7 +414,7 @@ def _random_split(table: Table, n_folds: int, seed: int, by_melt: float) -> dict
     """Return what the ridge seems to be worth when a melt may stand on both sides."""
     fold_s = group_folds(table.sample_id_s, n_folds, seed)
     leaky_s = _by_fold(_ridge, replace(table, group_s=table.sample_id_s), fold_s, seed)
-    return {"ridge_mae_random": float(np.abs(leaky_s - table.target_s).mean()), "ridge_mae_by_melt": by_melt}
+    return {"ridge_mae_random": mae(leaky_s, table.target_s), "ridge_mae_by_melt": by_melt}
 
 
 def _plain(settings: Settings) -> dict[str, Any]:
@@ -576,7 +440,7 @@ def _versions() -> dict[str, str]:
 
 def _save(result: TrainingResult, network: Network, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with _quiet_keras():
+    with quiet_keras():
         network.model.save_weights(folder / WEIGHTS_NAME)
     architecture = {
         "model": network.model.get_config(),
@@ -658,14 +522,4 @@ def load_network(folder: Path) -> Network:
     path = folder / ARCHITECTURE_NAME
     if not path.is_file():
         raise StoreError(str(path), "no such file; 'bpd train' writes it")
-    choose_backend()
-    import keras
-
-    content = json.loads(path.read_text(encoding="utf-8"))
-    with _quiet_keras():
-        model = keras.Sequential.from_config(content["model"])
-        model.load_weights(folder / WEIGHTS_NAME)
-    scalers = [
-        Scaler(**{name: np.array(values) for name, values in content[key].items()}) for key in ("inputs", "output")
-    ]
-    return Network(model, *scalers)
+    return read_network(path, folder / WEIGHTS_NAME)

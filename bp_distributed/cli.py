@@ -364,6 +364,20 @@ def report(folder: Folder = HERE) -> None:
 
 
 @app.command(rich_help_panel="results")
+def export(
+    folder: Folder = HERE,
+    samples: Annotated[list[str] | None, typer.Option("--samples", help="sample ids, their first 4+ characters, or labels; may be repeated", show_default="all")] = None,
+    formats: Annotated[list[str], typer.Option("--format", help="xyz, dump, csv, parquet, with commas between; or package")] = ["xyz,dump,csv"],  # noqa: B006
+    out: Annotated[Path | None, typer.Option("--out", help="folder to write; a package may be a .zip file", show_default="products/export or products/package")] = None,
+    metadata: Annotated[Path | None, typer.Option("--metadata", help="of a package: title, creators, licence, date", show_default="package.yaml of the campaign")] = None,
+) -> None:  # fmt: skip
+    """Write structures and tables that other programs open (OVITO, ASE, LAMMPS), or a data package for a repository."""
+    from bp_distributed import terminal
+
+    terminal.export_with_display(_campaign(folder), formats=formats, samples=samples or (), out=out, metadata=metadata)
+
+
+@app.command(rich_help_panel="results")
 def demo(folder: Folder = Path("demo-campaign"), workers: Workers = None) -> None:
     """Run a small real campaign from melt to report; again it does nothing, or finishes what was interrupted."""
     from bp_distributed import terminal

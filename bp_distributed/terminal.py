@@ -633,6 +633,13 @@ def gather_with_display(campaign: Campaign) -> None:
         console.print(f"saddle searches of {found} of {planned} atoms{missing}")
 
 
+def export_with_display(campaign: Campaign, **options: Any) -> None:
+    """Export behind a bar and print where to; ``options`` are those of ``Campaign.export``."""
+    with _bar("exporting", len(campaign.store.plan.samples)) as advance:
+        path = campaign.export(**options, advance=advance)
+    console.print(f"exported: {path}", soft_wrap=True)
+
+
 def train_with_display(campaign: Campaign) -> None:
     """Train and print the errors beside the baselines'."""
     with console.status("training, fold by fold"):

@@ -14,8 +14,8 @@ from bp_distributed.export.frame import Frame
 def extended_xyz(frame: Frame) -> str:
     """Return one sample as text: count, header, one line per atom.
 
-    Positions in Å and cell are those of the gathered dataset, digit for digit.  The header carries the sample's id,
-    label and numbers; ``id`` counts atoms from 1.
+    Positions in Å and cell are those of the gathered dataset, digit for digit.  The header carries the sample's label
+    and id, in one text since readers take an id of digits alone for a number, and its numbers; ``id`` counts atoms from 1.
     """
     configuration = frame.configuration
     names = [column.name for column in frame.columns]
@@ -27,7 +27,7 @@ def extended_xyz(frame: Frame) -> str:
     known = " ".join(f"{name}={value!r}" for name, value in frame.facts.items())
     header = (
         f'Lattice="{lattice}" Properties={properties} pbc="T T T" '
-        f"sample_id={_quoted(frame.sample_id)} label={_quoted(frame.label)} {known}"
+        f"sample={_quoted(f'{frame.label} ({frame.sample_id})')} {known}"
     )
     atoms = zip(
         frame.symbols,

@@ -45,12 +45,18 @@ _OTHER_VIBRATION_S_PER_ATOM = 1.6e-3
 _WHOLE_EVALUATIONS = 60
 """Evaluations of the forces on all atoms that check one saddle of an active region."""
 
+_FRAME_EVALUATIONS = 6
+"""Evaluations of the forces, as LAMMPS does them in a run, that judging one frame of a trajectory takes."""
+
+_FRAME_BYTES, _THERMAL_BINS = 14.0, 200.0
+"""Per atom and frame, single precision, compressed; and bins of a density of states over all frequencies."""
+
 _SADDLE_BYTES = 75.0
 """Of one successful search, compressed (measured: 104.6 kB for 30 atoms of 20 saddles, 59.2 kB for one)."""
 
 _EMPTY_RESULT_BYTES = {
     "melt": 37_000, "quench": 26_000, "relax": 10_000, "structure": 20_000, "vibration": 42_000, "gruneisen": 20_000,
-    "activation": 58_000,
+    "temperatures": 60_000, "trajectory": 25_000, "activation": 58_000,
 }  # fmt: skip
 """netCDF's own share, which is larger than the numbers of a small sample."""
 
@@ -112,6 +118,14 @@ def task_seconds(plan: Plan, task: TaskSpec, calibration: Mapping[str, Any] | No
             work = n_atoms * rates["pdf_seconds_per_atom"]
         case "vibration":
             work = _modes_seconds(n_atoms, task.request, rates) + _OTHER_VIBRATION_S_PER_ATOM * n_atoms
+        case "temperatures":
+            every = _minimisation_seconds(n_atoms, rates) + _OTHER_VIBRATION_S_PER_ATOM * n_atoms
+            every += _modes_seconds(n_atoms, {**task.request, "all_vectors_below_atoms": 0}, rates)
+            md = md_steps(plan, task) * n_atoms * rates["md_seconds_per_atom_step"]
+            work = md + len(task.request["series_K"]) * every
+        case "trajectory":
+            evaluations = _FRAME_EVALUATIONS * _frames(task) + MINIMISATION_STEPS
+            work = (md_steps(plan, task) + evaluations) * n_atoms * rates["md_seconds_per_atom_step"]
         case "activation":
             work = _search_seconds(n_atoms, task, rates)
         case _:  # modes at three volumes
@@ -145,13 +159,17 @@ def _modes_seconds(n_atoms: int, request: Mapping[str, Any], rates: Mapping[str,
 
 
 def md_steps(plan: Plan, task: TaskSpec) -> int:
-    """Return the number of time steps of a melt or quench."""
+    """Return the number of time steps of a stage of molecular dynamics."""
     request = task.request
     step_ps = request["timestep_fs"] * 1e-3
     if task.stage == "melt":
         spec = plan.spec(task.owner)
         branches = spec.branches if isinstance(spec, MeltSpec) else 1
         duration = request["heating_ps"] + request["hold_ps"] + (branches - 1) * request["branch_spacing_ps"]
+    elif task.stage == "temperatures":
+        duration = len(request["series_K"]) * (request["heating_ps"] + request["relaxation_ps"])
+    elif task.stage == "trajectory":
+        duration = request["heating_ps"] + request["equilibration_ps"] + request["duration_ps"]
     else:
         span = request["start_temperature_K"] - request["final_temperature_K"]
         duration = span / request["cooling_rate_K_per_s"] * 1e12
@@ -177,6 +195,11 @@ def task_bytes(plan: Plan, task: TaskSpec) -> float:
             numbers = n_atoms * (24.0 + 0.72 * (16.0 + 4.0 * bins))
             if request["store_vectors"] == "float32":
                 numbers += 12.0 * n_atoms * _low_modes(n_atoms, float(request["omega_cut"]))
+        case "temperatures":
+            bins = float(request["omega_cut"]) / float(request["bin_width"]) + _THERMAL_BINS
+            numbers = 8.0 * bins * len(request["series_K"])
+        case "trajectory":
+            numbers = n_atoms * (_FRAME_BYTES * _frames(task) + 48.0)
         case "activation":
             numbers = _SADDLE_BYTES * len(task.atoms) * int(request["events_per_atom"])
         case _:
@@ -184,6 +207,10 @@ def task_bytes(plan: Plan, task: TaskSpec) -> float:
             modes = 3.0 * n_atoms if every else _low_modes(n_atoms, float(request["omega_cut"]))
             numbers = 32.0 * modes + (16.0 if every else 8.0) * n_atoms
     return numbers + _EMPTY_RESULT_BYTES[task.stage]
+
+
+def _frames(task: TaskSpec) -> float:
+    return float(task.request["duration_ps"]) / float(task.request["sampling_ps"])
 
 
 def _low_modes(n_atoms: int, omega_cut: float) -> float:

@@ -4,8 +4,8 @@
 Quantities of a whole sample lie along ``sample``; quantities of single atoms along ``row``, histories along
 ``history_row`` and saddle searches along ``searched_row`` (one searched atom each, told by ``searched_atom``), sample
 after sample, counted by ``row_size``, ``history_row_size`` and ``searched_row_size`` (CF contiguous ragged arrays).
-What the searches of an atom say in a few numbers lies along ``row`` again, beside its other quantities.  A sample that lacks a stage stays listed, with NaN.  Atomic pair distributions and vectors of modes stay in the samples'
-own files: they are too large to copy.
+What the searches of an atom say in a few numbers lies along ``row`` again, beside its other quantities.  A sample that lacks a stage stays listed, with NaN.  Atomic pair distributions, vectors of modes and trajectories stay in the
+samples' own files: they are too large to copy.
 """
 
 from __future__ import annotations
@@ -27,16 +27,22 @@ from bp_distributed.physics.activation_summary import summarise
 from bp_distributed.physics.artn import Code
 from bp_distributed.units import VARIABLES, Variable
 
-GRIDS = {"r_bin": "r", "omega_bin": "omega", "low_omega_bin": "low_omega", "kpm_bin": "kpm_omega"}
+GRIDS = {
+    "r_bin": "r", "omega_bin": "omega", "low_omega_bin": "low_omega", "kpm_bin": "kpm_omega",
+    "temperature": "temperature", "thermal_bin": "thermal_omega",
+}  # fmt: skip
 """Dimension and the coordinate along it, which all samples must share."""
 
 LEFT_OUT = frozenset(
-    {"atomic_pdf", "mean_square_displacement", "branch_position", "branch_velocity", "branch_cell", "vector"}
-)
+    {"atomic_pdf", "mean_square_displacement", "branch_position", "branch_velocity", "branch_cell", "vector",
+     "frame_time", "frame_displacement", "frame_energy"}
+)  # fmt: skip
 SINGLE_PRECISION = frozenset(
     {"partial_pdf", "total_pdf", "vdos", "reduced_vdos", "atomic_vdos", "atomic_intensity", "atomic_window_intensity",
      "participation_ratio", "activation_energy", "refined_activation_energy", "saddle_eigenvalue",
-     "saddle_displacement", "end_energy", "end_displacement", "region_error", "boundary_error"}
+     "saddle_displacement", "end_energy", "end_displacement", "region_error", "boundary_error",
+     "inherent_reduced_vdos", "inherent_vdos", "atomic_anharmonicity", "atomic_amplitude", "atomic_farthest",
+     "energy_r2", "energy_curvature"}
 )  # fmt: skip
 COUNTS = frozenset({"n_tried", "n_succeeded", "n_connected", "n_unique"})
 """Zero, not missing, where an atom was not searched."""

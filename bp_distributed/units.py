@@ -80,6 +80,43 @@ VARIABLES: dict[str, Variable] = {
     "volume_departure": Variable((), "1", "distance of the minima at other volumes from linear response, relative"),
     "volume_departure_distance": Variable((), "angstrom", "the same of the atom that departs most"),
     "volume_jump": Variable((), "1", "1 if a minimum at another volume is another one, and rank_gruneisen meaningless"),
+    # temperatures: inherent structures of a glass as it is warmed
+    "temperature": Variable(("temperature",), "K", "temperature at which the glass was held"),
+    "thermal_temperature": Variable(("temperature",), "K", "mean kinetic temperature over the second half of the hold"),
+    "thermal_energy": Variable(("temperature",), "eV", "mean potential energy per atom over the same time"),
+    "thermal_volume": Variable(("temperature",), "angstrom3", "mean volume per atom over the same time"),
+    "thermal_pressure": Variable(("temperature",), "GPa", "mean pressure over the same time"),
+    "inherent_energy": Variable(("temperature",), "eV", "potential energy per atom of the inherent structure"),
+    "inherent_displacement": Variable(
+        ("temperature",), "angstrom", "root mean square distance of its atoms from their places in the glass"
+    ),
+    "inherent_moved": Variable(("temperature",), "1", "share of atoms farther than 1 angstrom from these places"),
+    "inherent_shear_modulus": Variable(("temperature",), "GPa", "shear modulus of the inherent structure"),
+    "inherent_debye_level": Variable(("temperature",), "ps3", "Debye level of the inherent structure"),
+    "inherent_intensity": Variable(("temperature",), "ps3", "its boson-peak intensity, maximum of the binned g/omega2"),
+    "inherent_intensity_error": Variable(("temperature",), "ps3", "standard error of the same"),
+    "inherent_peak_frequency": Variable(("temperature",), "rad ps-1", "position of the same"),
+    "inherent_robust_intensity": Variable(("temperature",), "ps3", "its boson-peak intensity, kernel estimate"),
+    "inherent_robust_intensity_error": Variable(("temperature",), "ps3", "standard error of the same"),
+    "inherent_robust_peak_frequency": Variable(("temperature",), "rad ps-1", "position of the same"),
+    "inherent_reduced_vdos": Variable(("temperature", "low_omega_bin"), "ps3", "its g/omega2 below the cut, binned"),
+    "thermal_omega": Variable(("thermal_bin",), "rad ps-1", "frequency at which inherent_vdos is given"),
+    "inherent_vdos": Variable(("temperature", "thermal_bin"), "ps", "its density of states g, broadened"),
+    # trajectory
+    "frame_time": Variable(("frame",), "ps", "time since recording began"),
+    "frame_displacement": Variable(
+        ("frame", "atom", "cart"), "angstrom", "displacement from the inherent structure in which recording began"
+    ),
+    "frame_energy": Variable(("frame", "atom"), "eV", "potential energy of the atom"),
+    "rest_energy": Variable(("atom",), "eV", "potential energy of the atom in that inherent structure"),
+    "rest_moved": Variable((), "angstrom", "farthest that an atom lies there from its place in the glass"),
+    "trajectory_temperature": Variable((), "K", "mean kinetic temperature while it was recorded"),
+    "trajectory_anharmonicity": Variable((), "1", "rms of forces beyond harmonic ones over rms of forces, all atoms"),
+    "atomic_anharmonicity": Variable(("atom",), "1", "the same of each atom"),
+    "atomic_amplitude": Variable(("atom",), "angstrom", "rms distance from the mean position"),
+    "atomic_farthest": Variable(("atom",), "angstrom", "largest distance from the first position"),
+    "energy_r2": Variable(("atom",), "1", "R2 of a line through the atom's energy against its squared displacement"),
+    "energy_curvature": Variable(("atom",), "eV angstrom-2", "twice the slope of that line"),
     # activation
     "searched_atom": Variable(("searched",), "1", "index of the searched atom in the sample, from 0"),
     "search_code": Variable(("searched", "trial"), "1", "how the search ended: 0 at a saddle, -1 not tried"),

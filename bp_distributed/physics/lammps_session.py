@@ -202,6 +202,11 @@ class Session:
         return self._gather("f", 3)
 
     @property
+    def configuration(self) -> Configuration:
+        """The atoms where they are, wrapped."""
+        return Configuration(self.positions_ic, self.cell_cc, self.species_i, self.elements)
+
+    @property
     def species_i(self) -> NDArray[np.int64]:
         """Species index of each atom."""
         return self._gather("type", 1, kind=0).astype(np.int64) - 1

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class Segment:
     start_K: float
     stop_K: float
     branch: int | None = None
-    """A start configuration is recorded at its end."""
+    """A configuration is recorded, or judged, at its end under this number."""
 
     def cuts(self, every: int) -> list[int]:
         """Return the steps at which slices end."""
@@ -106,6 +106,24 @@ class Trajectory:
         self.pace = pace
         self.turn = 0
         """Number of the next checkpoint."""
+
+    @classmethod
+    def open(
+        cls, request: Mapping[str, Any], dynamics: Dynamics, segments: Sequence[Segment], workdir: Path
+    ) -> tuple[Self, int]:
+        """Return a trajectory at its newest checkpoint, or an empty one, and the step it stands at."""
+        session = Session(workdir, tuple(request["elements"]), request["potential_file"])
+        folders = [workdir, *(Path(name) for name in request.get("resume_from", ()))]
+        found = checkpoint.newest(folders, _facts(session))
+        if found is None:
+            return cls(session, dynamics, segments, {}, Pace(request)), 0
+        session.resume(checkpoint.copy_aside(found, workdir))
+        for name in [name for name in found.records if name.startswith(_RAW)]:
+            session.overwrite(name.removeprefix(_RAW), found.records.pop(name))
+        pace = Pace(request, float(found.records[_PACE]))
+        trajectory = cls(session, dynamics, segments, dict(found.records), pace)
+        trajectory.turn = checkpoint.NAMES.index(found.name) + 1  # the one resumed from is the last to be overwritten
+        return trajectory, found.step
 
     @property
     def total(self) -> int:
@@ -223,24 +241,6 @@ def _tail(path: Path, size: int = 4000) -> str:
         return ""
 
 
-def open_trajectory(
-    request: Mapping[str, Any], dynamics: Dynamics, segments: Sequence[Segment], workdir: Path
-) -> tuple[Trajectory, int]:
-    """Return a trajectory at its newest checkpoint, or an empty one, and the step it stands at."""
-    session = Session(workdir, tuple(request["elements"]), request["potential_file"])
-    folders = [workdir, *(Path(name) for name in request.get("resume_from", ()))]
-    found = checkpoint.newest(folders, _facts(session))
-    if found is None:
-        return Trajectory(session, dynamics, segments, {}, Pace(request)), 0
-    session.resume(checkpoint.copy_aside(found, workdir))
-    for name in [name for name in found.records if name.startswith(_RAW)]:
-        session.overwrite(name.removeprefix(_RAW), found.records.pop(name))
-    pace = Pace(request, float(found.records[_PACE]))
-    trajectory = Trajectory(session, dynamics, segments, dict(found.records), pace)
-    trajectory.turn = checkpoint.NAMES.index(found.name) + 1  # the one resumed from is the last to be overwritten
-    return trajectory, found.step
-
-
 # ---- melt -------------------------------------------------------------------------------------------------------------
 
 
@@ -259,7 +259,7 @@ def melt_step(
     """
     dynamics = Dynamics.of(request)
     segments = melt_segments(request, dynamics)
-    trajectory, start = open_trajectory(request, dynamics, segments, workdir)
+    trajectory, start = Trajectory.open(request, dynamics, segments, workdir)
     session = trajectory.session
     if start == 0:
         positions_ic, cell_cc, species_i = fcc_start(request)
@@ -367,7 +367,7 @@ def quench_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, progr
     """Cool a start configuration at a constant rate and minimise it to an inherent structure at zero pressure."""
     dynamics = Dynamics.of(request)
     segments = [quench_segment(request, dynamics)]
-    trajectory, start = open_trajectory(request, dynamics, segments, workdir)
+    trajectory, start = Trajectory.open(request, dynamics, segments, workdir)
     session = trajectory.session
     if start == 0:
         session.load(

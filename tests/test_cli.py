@@ -184,7 +184,7 @@ def test_s17_everything_is_private_under_umask_0(campaign):
 
 def test_every_command_explains_itself():
     commands = ("init", "plan", "amend", "script", "doctor", "run", "attach", "stop", "drain", "step", "cancel", "dashboard",
-                "status", "efficiency", "show", "logs", "retry", "fsck", "selftest", "gather", "train", "report",
+                "status", "efficiency", "show", "logs", "retry", "fsck", "selftest", "gather", "train", "export", "report",
                 "demo")  # fmt: skip
     top = bpd("--help").stdout
     for command in commands:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from small_campaign import write_campaign
 from synthetic import labelled, structure_stage, vibration_stage
 from synthetic_activation import activation_stage
 
@@ -368,3 +369,41 @@ def test_metadata_that_lack_something_are_refused_in_one_line(tmp_path, text, ma
 def test_missing_metadata_say_what_to_write(tmp_path):
     with pytest.raises(ConfigError, match="no such file; write one with title, creators, licence and date"):
         read_metadata(tmp_path / "package.yaml")
+
+
+# ---- the campaign and the command -------------------------------------------------------------------------------------
+
+
+def test_the_command_exports_a_campaign_and_refuses_in_one_line(both, tmp_path):
+    campaign = write_campaign(
+        tmp_path / "c",
+        "name: two\nstages: [relax]\nsamples: [{label: own, structures: [cube.xyz, skew.xyz]}]\n",
+    )
+    for frame, name in zip(both, ("cube", "skew"), strict=True):
+        (campaign.root / f"{name}.xyz").write_text(extended_xyz(frame), encoding="utf-8")
+    assert campaign.run(workers=0) == "finished"
+    first, *_ = campaign.store.plan.samples
+    bpd = [Path(sys.executable).with_name("bpd"), "export", campaign.root]
+    subprocess.run([*bpd, "--samples", first.label, "--format", "xyz,csv"], check=True, timeout=120)
+    folder = campaign.root / "products" / "export"
+    assert [row["sample_id"] for row in rows_of(folder / "tables" / "samples.csv")] == [first.sid]
+    assert len(list((folder / "structures").iterdir())) == 1
+    refused = subprocess.run([*bpd, "--format", "package"], capture_output=True, text=True, timeout=120, check=False)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "package.yaml: no such file; write one with title" in refused.stderr
+    (campaign.root / "package.yaml").write_text(METADATA, encoding="utf-8")
+    assert zipfile.is_zipfile(campaign.export(["package"], out=tmp_path / "p.zip"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [
+        ({"samples": ["nobody"]}, "nobody: fits no sample"),
+        ({"samples": ["glass-melt1"]}, "is a melt; name samples"),
+        ({"formats": ["package"], "samples": ["glass-5e+14-r1"]}, "a package holds the whole campaign"),
+    ],
+)
+def test_samples_that_make_no_sense(campaign, asked, match):
+    campaign.start()
+    with pytest.raises(ConfigError, match=match):
+        campaign.export(**asked)

@@ -45,7 +45,7 @@ class Alike:
     def sentence(self) -> str:
         """Who was chosen, and what was left out, in one sentence."""
         rest = f"; {self.left_out} of other size or composition left out" if self.left_out else ""
-        return f"{len(self.samples)} samples of {self.name}, the largest group alike{rest}"
+        return f"{counted(len(self.samples))} of {self.name}, the largest group alike{rest}"
 
 
 def basis(source: Source, samples: NDArray[np.intp], estimator: str, uncertainty: str) -> Basis:
@@ -65,6 +65,11 @@ def basis(source: Source, samples: NDArray[np.intp], estimator: str, uncertainty
     return Basis(len(samples), atoms, rates, source.potential, estimator, uncertainty)
 
 
+def counted(samples: int) -> str:
+    """Return a number of samples in words."""
+    return f"{samples} sample" if samples == 1 else f"{samples} samples"
+
+
 def rates_text(rate_s: NDArray[np.float64]) -> str:
     """Return cooling rates as people write them, and how many are not known."""
     known = np.unique(rate_s[np.isfinite(rate_s)])
@@ -72,7 +77,7 @@ def rates_text(rate_s: NDArray[np.float64]) -> str:
     if not len(known):
         return "not known: made elsewhere"
     text = rate_text(known[0]) if len(known) == 1 else f"{rate_text(known[0])} to {rate_text(known[-1])} ({len(known)})"
-    return f"{text}; not known of {unknown} samples" if unknown else text
+    return f"{text}; not known of {counted(unknown)}" if unknown else text
 
 
 def known(dataset: xr.Dataset, *names: str) -> NDArray[np.bool_]:

@@ -405,7 +405,9 @@ def atomic_figure(dataset: xr.Dataset, samples: NDArray[np.intp]) -> Figure:
         title="atomic intensity",
         yscale="log",
     )
-    spread_ax.legend(loc="lower center", fontsize=7)
+    low, high = spread_ax.get_ylim()
+    spread_ax.set_ylim(low, high * (high / low) ** 0.35)  # room for the legend
+    spread_ax.legend(loc="upper right", fontsize=7)
     _sum_rule(sum_ax, dataset, int(samples[0]))
     panel_letters([spread_ax, sum_ax])
     return figure

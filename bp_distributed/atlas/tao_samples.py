@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bp_distributed.atlas.basis import alike, basis, known, lacking, part, rates_text
+from bp_distributed.atlas.basis import alike, basis, counted, known, lacking, part, rates_text
 from bp_distributed.atlas.panel import Claim, Missing, Panel, Verdict
 from bp_distributed.atlas.rows import title_of
+from bp_distributed.atlas.tao_vibrations import rate_axis
 from bp_distributed.captions import atoms_text, number, span
 from bp_distributed.figures import (
     COLOURS,
@@ -106,7 +107,7 @@ def t2(source: Source) -> Panel | Missing:
     mean_s, spread = _atomic_means(dataset, chosen.samples)
     caption = (
         f"Sizes and cooling rates of the campaign (a), and the boson-peak intensity of its largest samples "
-        f"({chosen.name}, {len(chosen.samples)} samples) (b). The paper trains on nine samples of {LARGE} atoms at 10¹⁰ K/s and tests on "
+        f"({chosen.name}, {counted(len(chosen.samples))}) (b). The paper trains on nine samples of {LARGE} atoms at 10¹⁰ K/s and tests on "
         "one, which leaves no variance between samples to judge the test by; it makes no statement that other samples could "
         "contradict."
     )
@@ -178,8 +179,8 @@ def sample_map(ax: Axes, dataset: xr.Dataset, y_s: NDArray[np.float64], y_name: 
         ax.plot(points[mine, 0], points[mine, 1], marker, color=colour, mfc="none", ms=7)
     for (x, y), count in zip(points, counts, strict=True):
         ax.annotate(str(count), (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=7.5)
-    ax.set_xscale("log")
-    ax.set(xlabel="cooling rate (K/s)", ylabel=y_name)
+    rate_axis(ax, rate_s[known_s])
+    ax.set_ylabel(y_name)
     ax.margins(0.15, 0.2)
     if not known_s.all():
         ax.annotate("rate\nnot known", (aside, 0.02), xycoords=("data", "axes fraction"), ha="center", fontsize=7.5)

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bp_distributed.atlas.basis import Alike, alike, basis, known, lacking, melts_of, why_not
+from bp_distributed.atlas.basis import Alike, alike, basis, counted, known, lacking, melts_of, why_not
 from bp_distributed.atlas.panel import Claim, Missing, Panel, Verdict
 from bp_distributed.atlas.resampling import (
     UNCERTAINTY,
@@ -36,6 +35,7 @@ from bp_distributed.figures import (
     Series,
     new_figure,
     panel_letters,
+    rate_text,
     series_of,
     styled,
 )
@@ -60,6 +60,9 @@ LEAST_DECADES = 0.5
 PAPER_REJECTED = 171, 1800
 FEW_REJECTED = 0.05
 """An upper limit below this is read as "none"."""
+
+TICK_ROOM = 0.3
+"""Part of the axis that the name of a rate needs."""
 
 _PER_DECADE = "per decade of cooling rate"
 
@@ -123,7 +126,7 @@ def t3(source: Source) -> Panel | Missing:
         Claim(
             "A higher cooling rate leads to more soft modes (Fig. 1a, inset).", "-",
             f"share of the modes below {CUT:g} rad/ps changes by {with_interval(found.slope, f'% of all modes {_PER_DECADE}')}; "
-            f"{len(found.samples)} samples over {found.decades:.2g} decades",
+            f"{counted(len(found.samples))} over {found.decades:.2g} decades",
             comparable=False, why=f"the sign decides; the paper gives no number; {why}", verdict=verdict(found.slope, low=0.0),
         ),
     )  # fmt: skip
@@ -187,8 +190,7 @@ def _series(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], series: Se
 
 def draw_trend(ax: Axes, found: Trend, colour: str, marker: str, line: Any, name: str) -> None:
     """Draw values against the cooling rate with their least-squares line."""
-    ax.set_xscale("log")
-    ax.set_xlabel("cooling rate (K/s)")
+    rate_axis(ax, 10.0**found.log_rate_s)
     if not len(found.samples):
         return
     ax.plot(10.0**found.log_rate_s, found.value_s, marker, color=colour, mfc="none", label=name or None)
@@ -197,6 +199,20 @@ def draw_trend(ax: Axes, found: Trend, colour: str, marker: str, line: Any, name
         middle = found.value_s.mean() + found.slope.value * (ends - found.log_rate_s.mean())
         ax.plot(10.0**ends, middle, color=colour, ls=line, lw=1.2)
     ax.margins(x=0.08)
+
+
+def rate_axis(ax: Axes, rate_s: NDArray[np.float64]) -> None:
+    """Prepare a horizontal axis of cooling rates (K/s) and name those that leave each other room."""
+    ax.set_xscale("log")
+    ax.set_xlabel("cooling rate (K/s)")
+    ticks: list[float] = []
+    rates = np.unique(rate_s)
+    for rate in rates:
+        if not ticks or math.log10(rate / ticks[-1]) > TICK_ROOM * math.log10(rates[-1] / rates[0]):
+            ticks.append(float(rate))
+    if ticks:
+        ax.set_xticks(ticks, [rate_text(rate).removesuffix(" K/s") for rate in ticks])
+        ax.set_xticks([], minor=True)
 
 
 # ---- T4 ---------------------------------------------------------------------------------------------------------------
@@ -247,7 +263,7 @@ def t4(source: Source) -> Panel | Missing:
 
 
 def _ours(found: Trend, unit: str) -> str:
-    return f"{with_interval(found.slope, f'{unit} {_PER_DECADE}')}; {len(found.samples)} samples over {found.decades:.2g} decades"
+    return f"{with_interval(found.slope, f'{unit} {_PER_DECADE}')}; {counted(len(found.samples))} over {found.decades:.2g} decades"
 
 
 def _rises(name: str, found: Trend, why: str) -> Claim:
@@ -289,7 +305,7 @@ def _flattens(found: Trend, difference: Estimate) -> Claim:
     below = int((found.log_rate_s <= math.log10(PLATEAU)).sum())
     return Claim(
         "The relation levels off below 10¹³ K/s.", "-",
-        f"robust intensity: slope above minus slope below 10¹³ K/s {with_interval(difference, f'µTHz⁻³ {_PER_DECADE}')}; {below} samples at "
+        f"robust intensity: slope above minus slope below 10¹³ K/s {with_interval(difference, f'µTHz⁻³ {_PER_DECADE}')}; {counted(below)} at "
         "10¹³ K/s or below",
         comparable=False,
         why=f"a steeper slope above decides; at least {LEAST_DECADES:g} decades of cooling rate are needed on either side",
@@ -326,9 +342,7 @@ def reduced(ax: Axes, dataset: xr.Dataset, samples: NDArray[np.intp]) -> None:
         _series(ax, omega, mean, series, 3)
         top = max(top, float(np.nanmax(mean[omega > 2.0])))  # noqa: PLR2004 - below, one soft mode is a spike
     own = float(np.nanmean(few["debye_level"].to_numpy())) * MICRO_THZ
-    ax.axhline(own, color="k", lw=1.0, ls=(0, (6, 3)))
-    ax.annotate(f"Debye {own:.0f}", (1.0, own), (-3, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
-                ha="right", fontsize=7.5)  # fmt: skip
+    ax.axhline(own, color="k", lw=1.0, ls=(0, (6, 3)), label=f"own Debye level {own:.0f}")
     ax.set(
         xlabel=r"$\omega$ (rad/ps)",
         ylabel=rf"$g(\omega)/\omega^2$ ({MICRO_UNIT})",
@@ -438,7 +452,7 @@ def rejection_figure(dataset: xr.Dataset, samples: NDArray[np.intp], monotonic_s
         xlabel="cooling rate (K/s)",
         ylabel="without a boson peak (%)",
         title="rejected",
-        ylim=(0, None),
+        ylim=(0, 105),
         xlim=(-0.5, len(names) - 0.5),
     )
     panel_letters([histogram_ax, share_ax])
@@ -446,11 +460,11 @@ def rejection_figure(dataset: xr.Dataset, samples: NDArray[np.intp], monotonic_s
 
 
 def _histogram(ax: Axes, value_s: NDArray[np.float64], kept_s: NDArray[np.bool_]) -> None:
-    top = float(np.percentile(value_s, 98)) if len(value_s) else 1.0
-    edges: Sequence[float] = np.linspace(
-        0.95 * float(np.nanmin(value_s)), 1.05 * top, int(np.clip(2 * math.sqrt(len(value_s)), 6, 40))
+    top = 1.2 * max(PAPER_INTENSITY[1], float(value_s[kept_s].max(initial=0.0)))
+    edges: list[float] = np.linspace(
+        min(0.9 * float(value_s.min()), 0.9 * PAPER_INTENSITY[0]), top, int(np.clip(2 * math.sqrt(len(value_s)), 8, 40))
     ).tolist()
-    shown = np.minimum(value_s, edges[-1])
+    shown, beyond = np.minimum(value_s, top), int((value_s > top).sum())
     ax.axvspan(*PAPER_INTENSITY, color="0.92", lw=0, zorder=0, label="Tao et al., test samples")
     ax.hist(
         shown[kept_s],
@@ -470,7 +484,7 @@ def _histogram(ax: Axes, value_s: NDArray[np.float64], kept_s: NDArray[np.bool_]
         hatch="////",
         lw=1.2,
         ls="--",
-        label=f"rejected ({(~kept_s).sum()})",
+        label=f"rejected ({(~kept_s).sum()}{f', {beyond} beyond' if beyond else ''})",
     )
     ax.set(xlabel=f"intensity, paper style ({MICRO_UNIT})", ylabel="samples", title="distribution")
     ax.set_ylim(0, 1.6 * ax.get_ylim()[1])

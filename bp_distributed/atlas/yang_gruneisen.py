@@ -114,9 +114,10 @@ def _by_frequency(modes: Columns, kind: str) -> tuple[NDArray[np.float64], NDArr
     """Return the centres of bins and the mean absolute values in them."""
     place_k = (modes["gruneisen_frequency"] / BIN).astype(np.intp)
     count_b = np.bincount(place_k)
-    with np.errstate(invalid="ignore"):
-        mean_b = np.bincount(place_k, np.abs(modes[kind])) / count_b
-    return (np.flatnonzero(count_b) + 0.5) * BIN, mean_b[count_b > 0].astype(np.float64)
+    there = count_b > 0
+    total_b = np.bincount(place_k, np.abs(modes[kind]))
+    centre_b = np.asarray((np.flatnonzero(there) + 0.5) * BIN, dtype=np.float64)
+    return centre_b, np.asarray(total_b[there] / count_b[there], dtype=np.float64)
 
 
 def _knee(modes: Columns, kind: str) -> float:

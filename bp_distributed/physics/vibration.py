@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from bp_distributed.errors import Reason, ScienceError
 from bp_distributed.physics import spectrum
+from bp_distributed.physics.chebyshev import spectral_bound
 from bp_distributed.physics.configuration import Configuration
 from bp_distributed.physics.eam import evaluate
 from bp_distributed.physics.elastic import Continuum, ElasticModuli, continuum_of, elastic_moduli
 from bp_distributed.physics.hessian import FactoredHessian, factored_hessian
-from bp_distributed.physics.kpm import chebyshev_moments
+from bp_distributed.physics.kpm import N_WIDTHS, chebyshev_moments, moments_for
 from bp_distributed.physics.modes import Modes, normal_modes, participation_ratio
 from bp_distributed.physics.outcome import Arrays, Outcome, Progress
 from bp_distributed.physics.potential import EAMPotential, read_potential
 from bp_distributed.physics.solved import Solved
+from bp_distributed.units import OMEGA_PER_SQRT_EIGENVALUE
 
 N_PHASES = 6
 
@@ -166,10 +168,17 @@ def _quality(hessian: FactoredHessian, modes: Modes) -> Numbers:
     }
 
 
+def moments_to_start(dynamical: FactoredHessian) -> int:
+    """Return how many moments give g/ω² from ``KPM_START`` on: more than ``N_MOMENTS`` where light atoms vibrate fast."""
+    omega_top = OMEGA_PER_SQRT_EIGENVALUE * float(np.sqrt(max(spectral_bound(dynamical), 0.0)))
+    needed = moments_for(KPM_START / N_WIDTHS, omega_top)
+    return max(N_MOMENTS, needed + needed % 2)
+
+
 def _all_frequencies(hessian: FactoredHessian, masses_i: NDArray[np.float64]) -> Numbers:
     """Return g and g/ω² up to the highest frequency by the kernel polynomial method; errors hold noise and bias."""
     dynamical = hessian.mass_weighted(masses_i).astype(np.float32)
-    moments = chebyshev_moments(dynamical, masses_i, N_MOMENTS)
+    moments = chebyshev_moments(dynamical, masses_i, moments_to_start(dynamical))
     omega_w = np.arange(KPM_START, moments.omega_top, KPM_STEP)
     density, reduced = moments.density(omega_w), moments.reduced_density(omega_w)
     return {

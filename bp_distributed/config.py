@@ -485,8 +485,27 @@ class ActivationConfig(Model):
         return self
 
 
+class ProtocolConfig(Model):
+    """The papers' protocol of learning, as ``bpd learn`` runs it."""
+
+    repeats: Annotated[Whole, Field(ge=2, le=100)] = 9
+    """Fits of each input and architecture, and number of test sets where those change."""
+    scan_repeats: Annotated[Whole, Field(ge=2, le=100)] = 9
+    """Fits of each threshold of the participation ratio and of each cutoff; five are one inner cross-validation."""
+    updates: Annotated[Whole, Field(ge=64)] = 24000
+    """At most so many steps of the optimizer; Adadelta at 0.01 needs some ten thousand."""
+    patience: Annotated[Whole, Field(ge=64)] = 2400
+    """Steps after which a fit ends if its validation error has not fallen by a hundredth."""
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.1
+    l2: Annotated[Number, Field(ge=0)] = 1e-4
+    learning_rate: Annotated[Number, Field(gt=0)] = 0.01
+    seed: Whole = 0
+
+
 class TrainingConfig(Model):
     """Keras model on gathered features."""
+
+    protocol: ProtocolConfig = ProtocolConfig()
 
     target: Literal["intensity", "robust_intensity"] = "intensity"
     """``intensity`` is the paper's and learns from accepted samples only; ``robust_intensity`` from all."""

@@ -48,16 +48,22 @@ class LearningJob:
     inputs: Arrays
 
     @functools.cached_property
+    def inputs_digest(self) -> str:
+        """The sha256 of the inputs."""
+        return arrays_digest(self.inputs)
+
+    @functools.cached_property
     def digest(self) -> str:
         """What the result depends on: sha256 of request and inputs."""
         text = json.dumps(plain(dict(self.request)), sort_keys=True)
-        return hashlib.sha256((text + arrays_digest(self.inputs)).encode()).hexdigest()
+        return hashlib.sha256((text + self.inputs_digest).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a job left."""
+    """What a job left, and what it was asked."""
 
+    request: dict[str, Any]
     facts: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
     folder: Path
@@ -109,9 +115,9 @@ def committed(job: LearningJob, folder: Path) -> bool:
 
 def load_result(folder: Path) -> Result:
     """Return the result that lies in a job's own folder."""
-    facts = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    request, facts = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (REQUEST, RESULT))
     with np.load(folder / ARRAYS, allow_pickle=False) as stored:
-        return Result(facts, {name: stored[name] for name in stored.files}, folder)
+        return Result(request, facts, {name: stored[name] for name in stored.files}, folder)
 
 
 def _prepared(job: LearningJob, folder: Path) -> Job:
@@ -119,7 +125,7 @@ def _prepared(job: LearningJob, folder: Path) -> Job:
     aside = folder / f".{job.name}"
     shutil.rmtree(aside, ignore_errors=True)
     durable.make_private_dir(aside)
-    shared = durable.make_private_dir(folder / ".inputs") / f"{arrays_digest(job.inputs)}.npz"
+    shared = durable.make_private_dir(folder / ".inputs") / f"{job.inputs_digest}.npz"
     if not shared.exists():
         part = shared.with_suffix(f".{os.getpid()}")
         with part.open("wb") as file:

@@ -38,6 +38,8 @@ ARCHITECTURES: tuple[tuple[int, ...], ...] = ((64,), (128, 64), (256, 128, 64))
 """Hidden layers of n-64-1, n-128-64-1 and n-256-128-64-1."""
 CHECK_EVERY = 64
 """Updates between two looks at the validation part."""
+GAIN = 0.01
+"""Adadelta creeps: a validation error that falls by less than this part within the patience has converged."""
 _PAD = 64
 _TOP_SEED = 2**31
 
@@ -120,9 +122,10 @@ class Recipe:
     batch : int
         Samples per update.
     updates : int
-        At most so many; 32 updates are an epoch of 1024 samples.
+        At most so many; 64 updates are an epoch of 1024 samples.
     patience : int
-        Updates without a better validation error after which training stops; the best weights are kept.
+        Updates after which training stops if the validation error (mean square) has not fallen by ``GAIN``; the best
+        weights are kept.
     """
 
     hidden: tuple[int, ...]
@@ -130,9 +133,9 @@ class Recipe:
     learning_rate: float = 0.01
     dropout: float = 0.1
     l2: float = 1e-4
-    batch: int = 32
-    updates: int = 16000
-    patience: int = 3200
+    batch: int = 16
+    updates: int = 24000
+    patience: int = 2400
 
 
 @dataclass(frozen=True)
@@ -242,13 +245,16 @@ class Trainer:
         with quiet_keras():
             state = self._start(seed % _TOP_SEED)
             best, best_loss, best_at, done = state[:2], np.inf, 0, 0
+            mark, mark_at = np.inf, 0
             for order in _orders(learn, self.recipe.batch, rng):
                 state, found = self._stretch(state, order, padded, x, y)
                 done += len(order)
                 loss = float(((np.asarray(found)[: len(check)] - truth) ** 2).mean())
                 if loss < best_loss:
                     best, best_loss, best_at = state[:2], loss, done
-                if done - best_at >= self.recipe.patience or done >= self.recipe.updates:
+                if loss < (1.0 - GAIN) * mark:
+                    mark, mark_at = loss, done
+                if done - mark_at >= self.recipe.patience or done >= self.recipe.updates:
                     break
             scaled_s = np.asarray(self._predict(*best, x), dtype=np.float64)
         predicted_s = output.back(scaled_s[:, None])[:, 0]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 CONSTANT = 1e-12
 """Standard deviations below this are rounding of a constant."""
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Scaler:
         scale_f = values_sf.std(axis=0)
         return cls(values_sf.mean(axis=0), np.where(scale_f > CONSTANT, scale_f, 1.0))
 
-    def forward(self, values_sf: Floats) -> Floats:
+    def forward(self, values_sf: Floats) -> NDArray[Any]:
         """Return standardised values."""
-        return (values_sf - self.mean_f) / self.scale_f
+        return np.asarray((values_sf - self.mean_f) / self.scale_f)
 
-    def back(self, values_sf: Floats) -> Floats:
+    def back(self, values_sf: Floats) -> NDArray[Any]:
         """Return values in their own units."""
-        return values_sf * self.scale_f + self.mean_f
+        return np.asarray(values_sf * self.scale_f + self.mean_f)

@@ -80,7 +80,7 @@ def validation_folds(group_s: Names, n_repeats: int, seed: int) -> list[NDArray[
     """
     units_s = group_s if len(np.unique(group_s)) > 1 else single_samples(len(group_s))
     n_folds = min(round(1 / VALIDATION_SHARE), len(np.unique(units_s)))
-    return [fold == group_folds(units_s, n_folds, seed + turn) for turn, fold in _turns(n_repeats, n_folds)]
+    return [group_folds(units_s, n_folds, seed + turn) == fold for turn, fold in _turns(n_repeats, n_folds)]
 
 
 def repeated_splits(group_s: Names, n_splits: int, seed: int) -> list[Split]:

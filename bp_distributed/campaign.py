@@ -12,6 +12,7 @@ import html
 import importlib.metadata
 import json
 import math
+import os
 import platform
 import socket
 import tempfile
@@ -628,6 +629,38 @@ class Campaign:
 
         return write_report(durable.make_private_dir(self.report_path.parent), self._report_context())
 
+    @property
+    def atlas_path(self) -> Path:
+        """Where ``atlas`` writes its page; figures, data and text lie beside it."""
+        return self._products / "atlas" / "atlas.html"
+
+    def atlas(self, out: Path | str | None = None, advance: Callable[[], object] = lambda: None) -> Path:
+        """Write the atlas of both papers from what is there, and return the path of its page.
+
+        Parameters
+        ----------
+        out : Path or str, optional
+            Folder; ``products/atlas`` by default.
+        advance : callable
+            Called after each row, for a bar.
+        """
+        from bp_distributed.atlas.page import write_atlas  # noqa: PLC0415 - Matplotlib takes a second
+        from bp_distributed.atlas.shown import Provenance  # noqa: PLC0415
+        from bp_distributed.atlas.source import Source  # noqa: PLC0415
+
+        store = self.store
+        potential = store.plan.potential
+        source = Source(
+            self.to_xarray().load(), f"{potential.label} ({potential.sha256[:12]})", self._products / "training",
+            partial(_committed, store),
+        )  # fmt: skip
+        provenance = Provenance(
+            name=store.record["config"]["name"], root=str(self.root), campaign_uuid=store.identity["uuid"],
+            plan_sha256=store.plan.sha256, potential_label=potential.label, potential_sha256=potential.sha256,
+            versions=store.record["versions"], config_text=_config_text(store),
+        )  # fmt: skip
+        return write_atlas(Path(out) if out else self.atlas_path.parent, source, provenance, advance)
+
     def _report_context(self) -> ReportContext:
         from bp_distributed.figures import StageLine  # noqa: PLC0415
         from bp_distributed.report import ReportContext  # noqa: PLC0415
@@ -647,7 +680,8 @@ class Campaign:
             potential_label=store.plan.potential.label,
             potential_sha256=store.plan.potential.sha256,
             warnings=self._warnings(),
-            config_text=yaml.safe_dump(store.record["config"], sort_keys=False, allow_unicode=True),
+            config_text=_config_text(store),
+            atlas=os.path.relpath(self.atlas_path, self.report_path.parent) if self.atlas_path.is_file() else "",
             campaign_uuid=store.identity["uuid"],
         )
 
@@ -706,6 +740,16 @@ def gather_items(store: Store) -> Iterator[GatherItem]:
             stages={stage: partial(_load, store, found) for stage, found in there.items()},
             searched_planned=sum(len(task.atoms) for task in tasks),
         )
+
+
+def _committed(store: Store, sample_id: str, stage: str) -> xr.Dataset | None:
+    """Return the result of one stage of one sample, or nothing if there is none yet."""
+    tasks = [task for task in store.plan.tasks_of(sample_id) if task.stage == stage and store.has_result(task)]
+    return _load(store, tasks) if tasks else None
+
+
+def _config_text(store: Store) -> str:
+    return str(yaml.safe_dump(store.record["config"], sort_keys=False, allow_unicode=True))
 
 
 def _load(store: Store, tasks: Sequence[TaskSpec]) -> xr.Dataset:

@@ -364,6 +364,17 @@ def report(folder: Folder = HERE) -> None:
 
 
 @app.command(rich_help_panel="results")
+def atlas(
+    folder: Folder = HERE,
+    out: Annotated[Path | None, typer.Option("--out", help="folder to write", show_default="products/atlas")] = None,
+) -> None:
+    """Write the atlas: every figure and claim of both papers beside these data, as page, PDFs, data and text."""
+    from bp_distributed import terminal
+
+    terminal.atlas_with_display(_campaign(folder), out)
+
+
+@app.command(rich_help_panel="results")
 def export(
     folder: Folder = HERE,
     samples: Annotated[list[str] | None, typer.Option("--samples", help="sample ids, their first 4+ characters, or labels; may be repeated", show_default="all")] = None,

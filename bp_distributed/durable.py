@@ -155,10 +155,15 @@ def replace_json(path: Path, content: dict[str, Any]) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Replace a small text file, mode 0600; atomic, not flushed."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Replace a small file, mode 0600; atomic, not flushed."""
     aside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:6]}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
     os.replace(aside, path)  # noqa: PTH105
 
 

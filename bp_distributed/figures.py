@@ -8,6 +8,7 @@ has nothing to show raises ``CampaignError`` with the command that would make it
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -105,6 +106,18 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=160, layout="constrained")
+
+
+def figure_files(figure: Figure) -> tuple[bytes, bytes]:
+    """Return a figure as PNG for a page and as PDF for print: vectors, fonts embedded as TrueType, no date."""
+    import matplotlib as mpl
+
+    picture, printed = io.BytesIO(), io.BytesIO()
+    style: Any = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
+    with mpl.rc_context(style | _STYLE | {"pdf.fonttype": 42}):
+        figure.savefig(picture, format="png")
+        figure.savefig(printed, format="pdf", metadata={"CreationDate": None})
+    return picture.getvalue(), printed.getvalue()
 
 
 # ---- which samples are drawn alike ------------------------------------------------------------------------------------

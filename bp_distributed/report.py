@@ -77,6 +77,8 @@ class ReportContext:
     config_text : str
         The configuration in force, as YAML.
     campaign_uuid : str
+    atlas : str
+        Where the atlas of both papers lies, seen from the page; empty if there is none.
     """
 
     name: str
@@ -91,6 +93,7 @@ class ReportContext:
     warnings: Sequence[str] = ()
     config_text: str = ""
     campaign_uuid: str = ""
+    atlas: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,16 +134,10 @@ def write_report(folder: Path, context: ReportContext) -> Path:
     Path
         Of the HTML page.
     """
-    import jinja2  # noqa: PLC0415 - only here
-
     pictures = folder / "figures"
     pictures.mkdir(parents=True, exist_ok=True)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["number"] = number
-    page = environment.get_template("report.html").render(
+    page = render(
+        "report.html",
         context=context,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         cards=_cards(context),
@@ -156,6 +153,18 @@ def write_report(folder: Path, context: ReportContext) -> Path:
     aside.write_text(page, encoding="utf-8")
     aside.replace(path)
     return path
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page from a template of this package; what is not known in it is an error."""
+    import jinja2  # noqa: PLC0415 - only here
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["number"] = number
+    return environment.get_template(template).render(**values)
 
 
 # ---- numbers ----------------------------------------------------------------------------------------------------------

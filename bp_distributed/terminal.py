@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections import Counter
@@ -638,6 +639,20 @@ def export_with_display(campaign: Campaign, **options: Any) -> None:
     with _bar("exporting", len(campaign.store.plan.samples)) as advance:
         path = campaign.export(**options, advance=advance)
     console.print(f"exported: {path}", soft_wrap=True)
+
+
+def atlas_with_display(campaign: Campaign, out: Path | None) -> None:
+    """Write the atlas behind a bar and print where it is and what it says."""
+    from bp_distributed.atlas.rows import ROWS  # noqa: PLC0415 - only here
+
+    with _bar("atlas", len(ROWS)) as advance:
+        path = campaign.atlas(out, advance)
+    found = json.loads(path.with_name("atlas.json").read_text(encoding="utf-8"))
+    missing = [row["row"] for row in found["rows"] if row["status"] == "missing"]
+    console.print(", ".join(f"{count} {verdict}" for verdict, count in found["verdicts"].items()))
+    if missing:
+        console.print(f"missing: {', '.join(missing)}; the page says which command would produce them")
+    console.print(f"atlas: {path}", soft_wrap=True)
 
 
 def train_with_display(campaign: Campaign) -> None:

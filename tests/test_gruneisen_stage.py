@@ -5,22 +5,15 @@ import json
 
 import numpy as np
 import pytest
-from small_campaign import write_campaign
+from given_glass import N_ATOMS, given_campaign
 
-from bp_distributed.config import default_potential
-from bp_distributed.driver import Ending
-from bp_distributed.errors import ConfigError
 from bp_distributed.gather import open_dataset
-from bp_distributed.physics.configuration import Configuration, write_lammps_data
 from bp_distributed.units import VARIABLES
 
-N_ATOMS = 108
 ORDER = list(VARIABLES)
-GRUNEISEN = set(ORDER[ORDER.index("gruneisen_frequency") : ORDER.index("searched_atom")])
+GRUNEISEN = set(ORDER[ORDER.index("gruneisen_frequency") : ORDER.index("temperature")])
 
-CAMPAIGN = """\
-name: stage
-samples: [{label: given, structures: [alloy.data], elements: [Cu, Zr]}]
+SECTIONS = """\
 vibration: {store_vectors: float32}
 gruneisen: {volume_step: 0.002}
 """
@@ -28,22 +21,7 @@ gruneisen: {volume_step: 0.002}
 
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory):
-    """An alloy on displaced fcc sites, which relaxes to a disordered minimum; with all stages run."""
-    try:
-        default_potential()
-    except ConfigError as error:
-        pytest.skip(str(error))
-    folder = tmp_path_factory.mktemp("stage") / "campaign"
-    folder.mkdir()
-    rng = np.random.default_rng(4)
-    corner = np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), -1).reshape(-1, 1, 3)
-    sites = (corner + np.array([[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])).reshape(-1, 3)
-    positions_ic = 4.15 * sites + rng.normal(scale=0.1, size=sites.shape)
-    alloy = Configuration(positions_ic, 12.45 * np.eye(3), rng.permutation(np.arange(N_ATOMS) % 2), ("Cu", "Zr"))
-    write_lammps_data(folder / "alloy.data", alloy, np.array([63.546, 91.224]))
-    campaign = write_campaign(folder, CAMPAIGN)
-    assert campaign.run(workers=0) is Ending.FINISHED
-    return campaign
+    return given_campaign(tmp_path_factory.mktemp("stage") / "campaign", SECTIONS)
 
 
 def test_the_stage_leaves_every_variable(campaign):

@@ -103,7 +103,8 @@ def trajectory_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, p
     glass = Configuration(trajectory.records["reference"], session.cell_cc, session.species_i, potential.elements)
     moved_fic = trajectory.records["displacement"].astype(np.float64)
     basin = lammps_minimum(glass.moved(moved_fic[0]), workdir, str(request["potential_file"]), MINIMUM_LOG)
-    displacement_fic = moved_fic - (basin.positions_ic - glass.positions_ic)
+    rest_ic = basin.positions_ic - glass.positions_ic
+    displacement_fic = moved_fic - rest_ic
     energy_fi, judged = judge_motion(basin, potential, displacement_fic)
     history = trajectory.history()
     recorded = history[history[:, 0] >= segments[-1].first]
@@ -112,7 +113,7 @@ def trajectory_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, p
         "frame_displacement": displacement_fic.astype(np.float32),
         "frame_energy": energy_fi.astype(np.float32),
         "rest_energy": evaluate(basin, potential).energies_i,
-        "rest_moved": np.linalg.norm(basin.positions_ic - glass.positions_ic, axis=1).max(),
+        "rest_moved": np.linalg.norm(rest_ic - rest_ic.mean(axis=0), axis=1).max(),
         "trajectory_temperature": recorded[:, 1].mean(),
         "trajectory_anharmonicity": judged.anharmonicity,
         "atomic_anharmonicity": judged.anharmonicity_i,

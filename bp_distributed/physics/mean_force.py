@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+r"""The potential of mean force of a pair, and how far it is from a parabola.
+
+.. math:: w(r)/k_B T = -\ln g(r)
+
+It is given without :math:`k_B T`: an inherent structure has no temperature.  That w leaves the parabola through the bottom
+of its valley says little of anharmonicity: g is not a Gaussian in any solid or liquid, since there are other shells beside
+the first.  ``harmonic_crystal`` is the example: atoms on springs, and a w that is as far from its parabola as a glass's.
+
+References
+----------
+Yang, Wang and Zaccone, Phys. Rev. B 105, 014204 (2022), Fig. 10.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEPTH = 0.7
+"""k_B T: points of the valley that are less deep by this are fitted, g above half its maximum."""
+
+FEWEST = 4
+"""Points of a fit."""
+
+OUTSIDE = 2.0
+"""The departure is judged at this many half-widths of the fit from the bottom."""
+
+
+@dataclass(frozen=True)
+class MeanForce:
+    """w(r) and the parabola through its valley, in units of k_B T.
+
+    Attributes
+    ----------
+    r_b, w_b : ndarray, shape=(n_known,), Å and 1
+        Where g > 0.
+    bottom : float, Å
+        Place of the parabola's minimum.
+    curvature : float, 1/Å²
+        Second derivative there.
+    depth : float
+        w at the minimum.
+    fitted : tuple of float, Å
+        First and last point of the fit.
+    n_fitted : int
+        Points of the fit.
+    """
+
+    r_b: NDArray[np.float64]
+    w_b: NDArray[np.float64]
+    bottom: float
+    curvature: float
+    depth: float
+    fitted: tuple[float, float]
+    n_fitted: int
+
+    def parabola(self, r_b: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the fit at distances in Å."""
+        return np.asarray(self.depth + 0.5 * self.curvature * np.square(r_b - self.bottom))
+
+    @property
+    def half_width(self) -> float:
+        """Half of the length that was fitted, Å."""
+        return 0.5 * (self.fitted[1] - self.fitted[0])
+
+    def departure(self, side: int) -> float:
+        """Return (w - parabola) / (parabola - depth) at ``OUTSIDE`` half-widths left (-1) or right (1) of the bottom.
+
+        0 for a Gaussian g; -1 where w is flat; NaN where g is not known.
+        """
+        r = np.array([self.bottom + side * OUTSIDE * self.half_width])
+        if not self.r_b[0] <= r[0] <= self.r_b[-1]:
+            return float("nan")
+        rise = self.parabola(r) - self.depth
+        return float(((np.interp(r, self.r_b, self.w_b) - self.parabola(r)) / rise)[0])
+
+
+def mean_force(r_b: NDArray[np.float64], g_b: NDArray[np.float64]) -> MeanForce | None:
+    """Return the potential of mean force and the parabola through its deepest valley; None if that has too few points.
+
+    Parameters
+    ----------
+    r_b : ndarray, shape=(n_bins,), Å
+        Rising.
+    g_b : ndarray, shape=(n_bins,)
+        Pair distribution function.
+    """
+    known_b = g_b > 0
+    r_b, w_b = r_b[known_b], -np.log(g_b[known_b])
+    lowest = int(np.argmin(w_b))
+    near_b = w_b < w_b[lowest] + DEPTH
+    first, last = lowest, lowest
+    while first > 0 and near_b[first - 1]:
+        first -= 1
+    while last < len(w_b) - 1 and near_b[last + 1]:
+        last += 1
+    if last - first + 1 < FEWEST:
+        return None
+    inside = slice(first, last + 1)
+    centre = r_b[lowest]
+    bend, slope, height = np.polyfit(r_b[inside] - centre, w_b[inside], 2)
+    bottom = centre - 0.5 * slope / bend
+    depth = height - 0.25 * slope**2 / bend
+    return MeanForce(
+        r_b,
+        w_b,
+        float(bottom),
+        float(2.0 * bend),
+        float(depth),
+        (float(r_b[first]), float(r_b[last])),
+        last - first + 1,
+    )
+
+
+def harmonic_crystal(r_b: NDArray[np.float64], nearest: float, spread: float) -> NDArray[np.float64]:
+    """Return g of an fcc crystal whose distances scatter as Gaussians of one width, as those of atoms on springs do.
+
+    Parameters
+    ----------
+    r_b : ndarray, shape=(n_bins,), Å
+        Above 0.
+    nearest : float, Å
+        Distance of nearest neighbours.
+    spread : float, Å
+        Standard deviation of a distance.
+
+    Returns
+    -------
+    ndarray, shape=(n_bins,)
+    """
+    reach = int(np.ceil(2.0 * (r_b[-1] + 5.0 * spread) / nearest))
+    half = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3), -1).reshape(-1, 3)
+    half = half[(half.sum(axis=1) % 2 == 0) & (half != 0).any(axis=1)]  # fcc: an even sum, edge 2
+    shell_s, count_s = np.unique(np.round(np.linalg.norm(half, axis=1) / np.sqrt(2.0) * nearest, 9), return_counts=True)
+    density = np.sqrt(2.0) / nearest**3
+    peak_bs = np.exp(-0.5 * ((r_b[:, None] - shell_s) / spread) ** 2) / (spread * np.sqrt(2.0 * np.pi))
+    return np.asarray(peak_bs @ count_s / (4.0 * np.pi * r_b**2 * density))

@@ -22,7 +22,7 @@ from bp_distributed import durable
 from bp_distributed.atlas.contradictions import CONTRADICTIONS, NOT_SAID
 from bp_distributed.atlas.panel import Missing, Panel, Verdict
 from bp_distributed.atlas.rows import PAPERS, ROWS
-from bp_distributed.atlas.shown import Provenance, Shown
+from bp_distributed.atlas.shown import Provenance, Shown, missing_together
 from bp_distributed.atlas.supplement import supplement
 from bp_distributed.figures import figure_files
 from bp_distributed.report import render
@@ -155,7 +155,7 @@ def _page(rows: Sequence[Shown], provenance: Provenance, created: datetime) -> s
         created=created.strftime("%Y-%m-%d %H:%M UTC"),
         cards=_cards(rows),
         rows=rows,
-        missing=[row for row in rows if row.missing],
+        missing=missing_together(rows),
         papers=PAPERS,
         verdicts=list(Verdict),
         marks=MARKS,

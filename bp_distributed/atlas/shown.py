@@ -46,3 +46,12 @@ class Shown:
     def counts(self) -> Counter[Verdict]:
         """Claims by verdict."""
         return Counter(claim.verdict for claim in self.claims)
+
+
+def missing_together(rows: Sequence[Shown]) -> list[tuple[str, str, list[str]]]:
+    """Return what is missing and the command for it, with the rows that lack the same."""
+    together: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.missing:
+            together.setdefault((row.missing, row.command), []).append(row.row)
+    return [(what, command, names) for (what, command), names in together.items()]

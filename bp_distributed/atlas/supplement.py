@@ -13,6 +13,7 @@ import numpy as np
 from bp_distributed.atlas.basis import groups_alike, rates_text
 from bp_distributed.atlas.contradictions import CONTRADICTIONS, NOT_SAID
 from bp_distributed.atlas.rows import PAPERS
+from bp_distributed.atlas.shown import missing_together
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -111,10 +112,10 @@ def _captions(rows: Sequence[Shown]) -> Iterator[str]:
 
 
 def _missing(rows: Sequence[Shown]) -> Iterator[str]:
-    lines = [(row.row, row.missing, row.command) for row in rows if row.missing]
+    lines = [(", ".join(names), what, command) for what, command, names in missing_together(rows)]
     if lines:
         yield "## What is missing"
-        yield _table(("row", "missing", "command that would produce it"), lines)
+        yield _table(("rows", "missing", "command that would produce it"), lines)
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from bp_distributed.export.data_package import Origin
     from bp_distributed.fsck import Findings
     from bp_distributed.gather import GatherItem
+    from bp_distributed.learning.study import Study
     from bp_distributed.profile import Profile
     from bp_distributed.report import ReportContext
     from bp_distributed.train import TrainingResult
@@ -568,6 +569,21 @@ class Campaign:
 
         settings = TrainingConfig(**self.store.record["config"]["training"])
         return train(self.to_xarray().load(), settings, durable.make_private_dir(self._products / "training"))
+
+    def study(self) -> Study:
+        """Return the papers' protocol of learning on the gathered dataset; ``study().run()`` fits what is missing.
+
+        Raises
+        ------
+        CampaignError
+            If there are too few samples or melts to learn from.
+        """
+        from bp_distributed.learning.study import study_of  # noqa: PLC0415 - only where something is learned
+
+        store = self.store
+        settings = TrainingConfig(**store.record["config"]["training"])
+        folder = durable.make_private_dir(self._products / "training")
+        return study_of(self.to_xarray().load(), settings.protocol, settings.target, partial(_committed, store), folder)
 
     def export(
         self,

@@ -357,6 +357,14 @@ def train(folder: Folder = HERE) -> None:
 
 
 @app.command(rich_help_panel="results")
+def learn(folder: Folder = HERE, workers: Workers = None) -> None:
+    """Learn as the papers did, and better: all fits of their protocol; what is fitted already stays."""
+    from bp_distributed import terminal
+
+    raise typer.Exit(terminal.learn_with_display(_campaign(folder), workers))
+
+
+@app.command(rich_help_panel="results")
 def report(folder: Folder = HERE) -> None:
     """Write the report: one self-contained HTML page and its figures as PNG."""
     path = _campaign(folder).report()

@@ -669,6 +669,24 @@ def train_with_display(campaign: Campaign) -> None:
         console.print(f"[yellow]note[/yellow]: {line}")
 
 
+def learn_with_display(campaign: Campaign, workers: int | None) -> int:
+    """Run the fits that are missing behind a bar and print what was learned; return the exit code."""
+    study = campaign.study()
+    if study.is_current:
+        console.print(f"nothing to do: {len(study.jobs)} jobs of learning are done")
+        return 0
+    with _bar("learning", len(study.jobs)) as advance:
+        ended = study.run(workers, lambda name: advance())  # noqa: ARG005 - the bar counts
+    for name, words in ended.failures.items():
+        console.print(f"[red]failed[/red]: {name}: {(words.splitlines() or ['?'])[-1]}", soft_wrap=True)
+    for name, why in study.left_out.items():
+        console.print(f"[yellow]note[/yellow]: {name}: {why}")
+    console.print(
+        f"{ended.computed} of {len(study.jobs)} jobs had to run: {study.folder / 'learning.json'}", soft_wrap=True
+    )
+    return UNFINISHED if ended.failures else 0
+
+
 def run_demo(folder: Path, workers: int | None) -> int:
     """Run the demo preset from melt to report."""
     campaign = Campaign(folder)

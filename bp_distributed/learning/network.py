@@ -69,19 +69,26 @@ def quiet_keras() -> Iterator[None]:
         yield
 
 
-def build(n_features: int, hidden: tuple[int, ...], dropout: float, l2: float, seed: int) -> Any:
-    """Return the Keras model n-p-q-...-1: rectified hidden layers with dropout and an L2 penalty, a linear output."""
+def build(n_features: int, hidden: tuple[int, ...], dropout: float, l2: float, seed: int | None) -> Any:
+    """Return the Keras model n-p-q-...-1: rectified hidden layers with dropout and an L2 penalty, a linear output.
+
+    Without a seed its weights are zero, to be set later.
+    """
     import keras
+
+    def start(place: int) -> Any:
+        return keras.initializers.Zeros() if seed is None else keras.initializers.GlorotUniform(seed + place)
 
     regular = keras.regularizers.L2(l2)
     layers = [keras.layers.Input((n_features,))]
     for depth, width in enumerate(hidden):
-        start = keras.initializers.GlorotUniform(seed + 2 * depth)
         layers.append(
-            keras.layers.Dense(width, activation="relu", kernel_initializer=start, kernel_regularizer=regular)
+            keras.layers.Dense(
+                width, activation="relu", kernel_initializer=start(2 * depth), kernel_regularizer=regular
+            )
         )
-        layers.append(keras.layers.Dropout(dropout, seed=seed + 2 * depth + 1))
-    layers.append(keras.layers.Dense(1, kernel_initializer=keras.initializers.GlorotUniform(seed + 1000)))
+        layers.append(keras.layers.Dropout(dropout, seed=(seed or 0) + 2 * depth + 1))
+    layers.append(keras.layers.Dense(1, kernel_initializer=start(1000)))
     return keras.Sequential(layers)
 
 
@@ -176,7 +183,7 @@ class Trainer:
     def __init__(self, n_features: int, recipe: Recipe) -> None:
         self.recipe = recipe
         with quiet_keras():
-            self.model = build(n_features, recipe.hidden, recipe.dropout, recipe.l2, 0)
+            self.model = build(n_features, recipe.hidden, recipe.dropout, recipe.l2, None)
             self._optimizer = optimizer_of(recipe.optimizer, recipe.learning_rate)
             self._optimizer.build(self.model.trainable_variables)
             self._blank = [variable.value for variable in self._optimizer.variables]
@@ -209,17 +216,13 @@ class Trainer:
         return jax.jit(stretch), jax.jit(predict)
 
     def _start(self, seed: int) -> tuple[Any, Any, Any]:
-        """Return fresh weights, dropout's state and the optimizer's memory."""
-        import keras
-
+        """Return fresh weights (Glorot's uniform, biases zero), dropout's state and the optimizer's memory."""
+        rng = np.random.default_rng(seed)
         trained = []
-        for place, variable in enumerate(self.model.trainable_variables):
-            draw = (
-                keras.initializers.GlorotUniform(seed + place)
-                if len(variable.shape) > 1
-                else keras.initializers.Zeros()
-            )
-            trained.append(draw(variable.shape))
+        for variable in self.model.trainable_variables:
+            shape = tuple(variable.shape)
+            bound = np.sqrt(6.0 / sum(shape)) if len(shape) > 1 else 0.0
+            trained.append(rng.uniform(-bound, bound, shape).astype(np.float32))
         dropout = [np.array([0, seed + place], np.uint32) for place, _ in enumerate(self.model.non_trainable_variables)]
         return trained, dropout, list(self._blank)
 

@@ -34,6 +34,8 @@ THRESHOLDS = tuple(round(0.02 * step, 2) for step in range(1, 22))
 """Participation ratios tried, 0.02 to 0.42."""
 CUTOFFS = tuple(round(2.35 + 0.5 * step, 2) for step in range(20))
 """Å, centres of bins; 6.85, the paper's, is one of them."""
+SCAN_PART = 7
+"""Values of a scan in one job: few enough to resume well, many enough that compiling pays."""
 SPLITS_BY = ("melt", "sample")
 MODERN = Recipe((64, 64), "adam", 1e-3, 0.1, 1e-4, 16, 6000, 1200)
 MODERN_MEMBERS = 5
@@ -230,6 +232,11 @@ def _recipe(settings: Settings, hidden: tuple[int, ...]) -> Recipe:
     )  # fmt: skip
 
 
+def batched(values: Sequence[float], count: int) -> list[Sequence[float]]:
+    """Return the values in parts of at most so many."""
+    return [values[first : first + count] for first in range(0, len(values), count)]
+
+
 def width_name(hidden: Sequence[int]) -> str:
     """Return ``n-64-1`` for one hidden layer of 64."""
     return "-".join(["n", *map(str, hidden), "1"])
@@ -288,26 +295,26 @@ def baseline_jobs(samples: Samples, settings: Settings, scheme: str, by: str) ->
 def scan_jobs(samples: Samples, settings: Settings) -> list[LearningJob]:
     """Return the scans over the threshold (Fig. 7) and over the cutoff (Fig. 3c), by melt; the cutoff also with ridge."""
     fixed = {"scheme": "fixed", "by": "melt", "repeats": settings.scan_repeats, "seed": settings.seed}
-    recipes = [vars(_recipe(settings, hidden)) for hidden in ARCHITECTURES]
     jobs = [
         LearningJob(
-            f"threshold-{threshold:.2f}",
-            {"kind": "fits", "variants": [{"input": "binary_participation_ratio", "threshold": threshold}],
-             "recipes": recipes, **fixed},
+            f"threshold-{width_name(hidden)}-{part[0]:.2f}",
+            {"kind": "fits", "recipes": [vars(_recipe(settings, hidden))], **fixed,
+             "variants": [{"input": "binary_participation_ratio", "threshold": threshold} for threshold in part]},
             samples.arrays,
         )
-        for threshold in THRESHOLDS
+        for hidden in ARCHITECTURES
+        for part in batched(THRESHOLDS, SCAN_PART)
     ]  # fmt: skip
     reach = float(samples.arrays["r"][-1])
     cutoffs = [cutoff for cutoff in CUTOFFS if cutoff <= reach + 1e-9]
     jobs += [
         LearningJob(
-            f"cutoff-{cutoff:.2f}",
-            {"kind": "fits", "variants": [{"input": "partial_pdf", "cutoff": cutoff}],
-             "recipes": [vars(_recipe(settings, ARCHITECTURES[0]))], **fixed},
+            f"cutoff-{width_name(ARCHITECTURES[0])}-{part[0]:.2f}",
+            {"kind": "fits", "recipes": [vars(_recipe(settings, ARCHITECTURES[0]))], **fixed,
+             "variants": [{"input": "partial_pdf", "cutoff": cutoff} for cutoff in part]},
             samples.arrays,
         )
-        for cutoff in cutoffs
+        for part in batched(cutoffs, SCAN_PART)
     ]  # fmt: skip
     jobs.append(
         LearningJob(

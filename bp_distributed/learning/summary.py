@@ -19,7 +19,7 @@ from bp_distributed.learning.evaluate import Evaluated, difference, ensemble, ev
 from bp_distributed.learning.fan_out import Result
 from bp_distributed.learning.network import ARCHITECTURES
 from bp_distributed.learning.noise import floors
-from bp_distributed.learning.protocol import CUTOFFS, MODERN_MEMBERS, SPLITS_BY, THRESHOLDS, Settings, width_name
+from bp_distributed.learning.protocol import MODERN_MEMBERS, SPLITS_BY, Settings, width_name
 from bp_distributed.learning.recommendation import recommendation
 from bp_distributed.learning.samples import INPUTS, Samples
 from bp_distributed.learning.saturation import saturation
@@ -221,17 +221,46 @@ def _orderings(study: Study, models: Sequence[Evaluated]) -> list[dict[str, Any]
 # ---- scans ------------------------------------------------------------------------------------------------------------
 
 
-def _curves(study: Study, names: Sequence[str]) -> tuple[Floats, Floats, Floats]:
-    """Return errors of samples by job and architecture: on the test set, inside the training set, and MAE of each fit."""
+@dataclass(frozen=True)
+class _Curves:
+    """Errors along a scan.
+
+    Attributes
+    ----------
+    values : list of float
+    test_vas, inner_vas : ndarray, shape=(n_values, n_architectures, n_samples), µTHz⁻³
+        Errors of samples of the test set, and of the training set when they were left out to stop by; NaN elsewhere.
+    fits_van : ndarray, shape=(n_values, n_architectures, n_fits), µTHz⁻³
+        MAE of each fit on the test set.
+    """
+
+    values: list[float]
+    test_vas: Floats
+    inner_vas: Floats
+    fits_van: Floats
+
+
+def _curves(study: Study, scan: str, key: str, widths: Sequence[str]) -> _Curves | None:
+    """Return the errors along a scan, or nothing if a part of it failed."""
+    target_s, found = study.samples.target_s, {}
+    for width in widths:
+        for name, result in study.results.items():
+            if name.startswith(f"{scan}-{width}-"):
+                for variant, predicted in zip(result.request["variants"], result.arrays["predicted_vans"], strict=True):
+                    found[width, variant[key]] = (predicted[0], result.arrays["test_ns"], result.arrays["check_ns"])
+    values = sorted({value for _, value in found})
+    if len(values) < 2 or len(found) < len(values) * len(widths):  # noqa: PLR2004 - a curve
+        return None
     test, inner, fits = [], [], []
-    for name in names:
-        arrays = study.results[name].arrays
-        each = arrays["predicted_vans"][0]
-        tested = [evaluated("", "", one, arrays["test_ns"], study.samples.target_s) for one in each]
+    for value in values:
+        each = [found[width, value] for width in widths]
+        tested = [evaluated("", "", predicted_ns, test_ns, target_s) for predicted_ns, test_ns, _ in each]
         test.append([model.error_s for model in tested])
         fits.append([model.mae_n for model in tested])
-        inner.append([evaluated("", "", one, arrays["check_ns"], study.samples.target_s).error_s for one in each])
-    return np.array(test), np.array(inner), np.array(fits)
+        inner.append(
+            [evaluated("", "", predicted_ns, check_ns, target_s).error_s for predicted_ns, _, check_ns in each]
+        )
+    return _Curves(values, np.array(test), np.array(inner), np.array(fits))
 
 
 def _best_interval(error_ts: Floats, melt_s: NDArray[np.str_], values: Sequence[float], seed: int) -> dict[str, Any]:
@@ -250,49 +279,48 @@ def _best_interval(error_ts: Floats, melt_s: NDArray[np.str_], values: Sequence[
 
 def _threshold_scan(study: Study) -> dict[str, Any]:
     """Return the error of the binary participation ratio against its threshold, by both rules of selection."""
-    done = [threshold for threshold in THRESHOLDS if f"threshold-{threshold:.2f}" in study.results]
-    if len(done) < len(THRESHOLDS):
+    widths = [width_name(hidden) for hidden in ARCHITECTURES]
+    curves = _curves(study, "threshold", "threshold", widths)
+    if curves is None:
         return {}
-    test_tas, inner_tas, fits_tan = _curves(study, [f"threshold-{threshold:.2f}" for threshold in done])
-    ratio = study.samples.arrays["participation_ratio"]
-    melt_s = study.samples.melt_s
+    ratio, melt_s, values = study.samples.arrays["participation_ratio"], study.samples.melt_s, curves.values
+    mae_va = curves.fits_van.mean(axis=2)
     return {
-        "threshold": done,
-        "extended_share": [float((ratio >= threshold).mean()) for threshold in done],
-        "architectures": [width_name(hidden) for hidden in ARCHITECTURES],
-        "mae": fits_tan.mean(axis=2).tolist(),
-        "mae_sd": fits_tan.std(axis=2, ddof=1).tolist(),
-        "inner_mae": np.nanmean(inner_tas, axis=2).tolist(),
-        "best_on_test_by_architecture": [done[int(place)] for place in fits_tan.mean(axis=2).argmin(axis=0)],
-        "best_inside": _best_interval(inner_tas.mean(axis=1), melt_s, done, study.seed),
-        "best_on_test": _best_interval(test_tas.mean(axis=1), melt_s, done, study.seed),
+        "threshold": values,
+        "extended_share": [float((ratio >= threshold).mean()) for threshold in values],
+        "architectures": widths,
+        "mae": mae_va.tolist(),
+        "mae_sd": curves.fits_van.std(axis=2, ddof=1).tolist(),
+        "inner_mae": np.nanmean(curves.inner_vas, axis=2).tolist(),
+        "best_on_test_by_architecture": [values[int(place)] for place in mae_va.argmin(axis=0)],
+        "best_inside": _best_interval(curves.inner_vas.mean(axis=1), melt_s, values, study.seed),
+        "best_on_test": _best_interval(curves.test_vas.mean(axis=1), melt_s, values, study.seed),
     }
 
 
 def _cutoff_scan(study: Study) -> dict[str, Any]:
     """Return the error against the cutoff, and where it saturates: network on the test set and inside, ridge on all."""
-    done = [cutoff for cutoff in CUTOFFS if f"cutoff-{cutoff:.2f}" in study.results]
+    curves = _curves(study, "cutoff", "cutoff", [width_name(ARCHITECTURES[0])])
     ridge = study.results.get("cutoff-ridge")
-    if len(done) < 2 or ridge is None:  # noqa: PLR2004 - a curve
+    if curves is None or ridge is None:
         return {}
-    test_cas, inner_cas, fits_can = _curves(study, [f"cutoff-{cutoff:.2f}" for cutoff in done])
-    arrays = ridge.arrays
-    ridge_cs = np.array([
-        evaluated("", "", one[0], arrays["test_ns"], study.samples.target_s).error_s for one in arrays["predicted_vans"]
-    ])  # fmt: skip
+    target_s, test_ns = study.samples.target_s, ridge.arrays["test_ns"]
+    ridge_cs = np.array(
+        [evaluated("", "", one[0], test_ns, target_s).error_s for one in ridge.arrays["predicted_vans"]]
+    )
+    cutoffs = [variant["cutoff"] for variant in ridge.request["variants"]]
+    test_cs, inner_cs, fits_cn = curves.test_vas[:, 0], curves.inner_vas[:, 0], curves.fits_van[:, 0]
     return {
-        "cutoff_angstrom": done,
-        "mae": fits_can.mean(axis=(1, 2)).tolist(),
-        "mae_sd": fits_can[:, 0].std(axis=1, ddof=1).tolist(),
-        "inner_mae": np.nanmean(inner_cas[:, 0], axis=1).tolist(),
-        "ridge_cutoff_angstrom": [variant["cutoff"] for variant in ridge.request["variants"]],
+        "cutoff_angstrom": curves.values,
+        "mae": fits_cn.mean(axis=1).tolist(),
+        "mae_sd": fits_cn.std(axis=1, ddof=1).tolist(),
+        "inner_mae": np.nanmean(inner_cs, axis=1).tolist(),
+        "ridge_cutoff_angstrom": cutoffs,
         "ridge_mae": np.nanmean(ridge_cs, axis=1).tolist(),
         "saturation": {
-            "network, test set": _saturation(study, done, test_cas[:, 0]),
-            "network, inside the training set": _saturation(study, done, inner_cas[:, 0]),
-            "ridge, all samples": _saturation(
-                study, [variant["cutoff"] for variant in ridge.request["variants"]], ridge_cs
-            ),
+            "network, test set": _saturation(study, curves.values, test_cs),
+            "network, inside the training set": _saturation(study, curves.values, inner_cs),
+            "ridge, all samples": _saturation(study, cutoffs, ridge_cs),
         },
     }
 

@@ -490,7 +490,7 @@ class ProtocolConfig(Model):
 
     repeats: Annotated[Whole, Field(ge=2, le=100)] = 9
     """Fits of each input and architecture, and number of test sets where those change."""
-    scan_repeats: Annotated[Whole, Field(ge=2, le=100)] = 9
+    scan_repeats: Annotated[Whole, Field(ge=2, le=100)] = 5
     """Fits of each threshold of the participation ratio and of each cutoff; five are one inner cross-validation."""
     updates: Annotated[Whole, Field(ge=64)] = 24000
     """At most so many steps of the optimizer; Adadelta at 0.01 needs some ten thousand."""

@@ -659,7 +659,15 @@ class Campaign:
             Folder; ``products/atlas`` by default.
         advance : callable
             Called after each row, for a bar.
+
+        Raises
+        ------
+        ConfigError
+            If ``out`` is not a folder.
         """
+        folder = Path(out) if out else self.atlas_path.parent
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError("bpd atlas", "--out", f"got {folder}, which is a file; expected a folder")
         from bp_distributed.atlas.page import write_atlas  # noqa: PLC0415 - Matplotlib takes a second
         from bp_distributed.atlas.shown import Provenance  # noqa: PLC0415
         from bp_distributed.atlas.source import Source  # noqa: PLC0415
@@ -675,7 +683,7 @@ class Campaign:
             plan_sha256=store.plan.sha256, potential_label=potential.label, potential_sha256=potential.sha256,
             versions=store.record["versions"], config_text=_config_text(store),
         )  # fmt: skip
-        return write_atlas(Path(out) if out else self.atlas_path.parent, source, provenance, advance)
+        return write_atlas(folder, source, provenance, advance)
 
     def _report_context(self) -> ReportContext:
         from bp_distributed.figures import StageLine  # noqa: PLC0415

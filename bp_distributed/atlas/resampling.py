@@ -117,7 +117,7 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     share = hits / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # rounding at shares of 0 and 1
 
 
 def difference_of_shares(hits_a: int, count_a: int, hits_b: int, count_b: int) -> Estimate:

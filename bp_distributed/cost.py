@@ -199,7 +199,7 @@ def task_bytes(plan: Plan, task: TaskSpec) -> float:
             bins = float(request["omega_cut"]) / float(request["bin_width"]) + _THERMAL_BINS
             numbers = 8.0 * bins * len(request["series_K"])
         case "trajectory":
-            numbers = n_atoms * (_FRAME_BYTES * _frames(task) + 48.0)
+            numbers = n_atoms * (_FRAME_BYTES * _frames(task) + 70.0)
         case "activation":
             numbers = _SADDLE_BYTES * len(task.atoms) * int(request["events_per_atom"])
         case _:

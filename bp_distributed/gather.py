@@ -35,7 +35,7 @@ GRIDS = {
 
 LEFT_OUT = frozenset(
     {"atomic_pdf", "mean_square_displacement", "branch_position", "branch_velocity", "branch_cell", "vector",
-     "frame_time", "frame_displacement", "frame_energy"}
+     "frame_time", "frame_displacement", "frame_energy", "rest_position"}
 )  # fmt: skip
 SINGLE_PRECISION = frozenset(
     {"partial_pdf", "total_pdf", "vdos", "reduced_vdos", "atomic_vdos", "atomic_intensity", "atomic_window_intensity",

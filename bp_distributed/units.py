@@ -108,7 +108,8 @@ VARIABLES: dict[str, Variable] = {
         ("frame", "atom", "cart"), "angstrom", "displacement from the inherent structure in which recording began"
     ),
     "frame_energy": Variable(("frame", "atom"), "eV", "potential energy of the atom"),
-    "rest_energy": Variable(("atom",), "eV", "potential energy of the atom in that inherent structure"),
+    "rest_position": Variable(("atom", "cart"), "angstrom", "position in that inherent structure, not wrapped"),
+    "rest_energy": Variable(("atom",), "eV", "potential energy of the atom there"),
     "rest_moved": Variable((), "angstrom", "farthest that an atom lies there from its place in the glass"),
     "trajectory_temperature": Variable((), "K", "mean kinetic temperature while it was recorded"),
     "trajectory_anharmonicity": Variable((), "1", "rms of forces beyond harmonic ones over rms of forces, all atoms"),

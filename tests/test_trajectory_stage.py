@@ -16,7 +16,7 @@ from bp_distributed.units import VARIABLES
 
 ORDER = list(VARIABLES)
 TRAJECTORY = set(ORDER[ORDER.index("frame_time") : ORDER.index("searched_atom")])
-KEPT_APART = {"frame_time", "frame_displacement", "frame_energy"}
+KEPT_APART = {"frame_time", "frame_displacement", "frame_energy", "rest_position"}
 BOLTZMANN = 8.617333e-5
 
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-DEPTH = 0.7
-"""k_B T: points of the valley that are less deep by this are fitted, g above half its maximum."""
+DEPTH = 1.0
+"""k_B T: points of the valley that are less deep by this are fitted: g above 1/e of its maximum."""
 
 FEWEST = 4
 """Points of a fit."""

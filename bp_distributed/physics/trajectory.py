@@ -112,6 +112,7 @@ def trajectory_step(request: Mapping[str, Any], inputs: Arrays, workdir: Path, p
         "frame_time": every * dynamics.timestep_ps * np.arange(len(displacement_fic)),
         "frame_displacement": displacement_fic.astype(np.float32),
         "frame_energy": energy_fi.astype(np.float32),
+        "rest_position": basin.positions_ic,
         "rest_energy": evaluate(basin, potential).energies_i,
         "rest_moved": np.linalg.norm(rest_ic - rest_ic.mean(axis=0), axis=1).max(),
         "trajectory_temperature": recorded[:, 1].mean(),

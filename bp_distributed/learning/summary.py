@@ -109,6 +109,7 @@ def _facts(samples: Samples) -> dict[str, Any]:
         "rates_K_per_s": [float(rate_s.min()), float(rate_s.max())] if len(rate_s) else [],
         "left_out": dict(samples.left_out),
         "modes": samples.arrays["participation_ratio"].shape[1],
+        "sample_id": samples.sample_id_s.tolist(),
         "target_mean": float(samples.target_s.mean()),
         "target_std": float(samples.target_s.std()),
         "target_min": float(samples.target_s.min()),
@@ -148,7 +149,7 @@ def _chosen(study: Study, scheme: str, by: str, features: str) -> tuple[Evaluate
 
 def _scheme(study: Study, scheme: str, by: str) -> dict[str, Any]:
     """Return the 4 inputs times 3 architectures, what was chosen by which rule, and the orderings."""
-    samples, rows, chosen = study.samples, {}, {}
+    samples, rows, chosen, worst_minus_best = study.samples, {}, {}, {}
     for features in INPUTS:
         each = {
             width: evaluated(width, features, result.arrays["predicted_vans"][0, 0], result.arrays["test_ns"], samples.target_s)
@@ -158,7 +159,9 @@ def _scheme(study: Study, scheme: str, by: str) -> dict[str, Any]:
         if pick is None:
             continue
         chosen[features] = pick[0]
-        best = min(each, key=lambda width: float(each[width].mae_n.mean()))
+        by_mae = sorted(each, key=lambda width: float(each[width].mae_n.mean()))
+        best = by_mae[0]
+        worst_minus_best[features] = study.compare(each[by_mae[-1]], each[best])
         rows[features] = {
             "architectures": {
                 width: metrics(model, samples.target_s, samples.melt_s, study.seed) for width, model in each.items()
@@ -173,6 +176,7 @@ def _scheme(study: Study, scheme: str, by: str) -> dict[str, Any]:
     return {
         "inputs": rows,
         "orderings": [study.compare(chosen[a], chosen[b]) for a, b in pairs if a in chosen and b in chosen],
+        "architectures": worst_minus_best,
     }
 
 

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Features = NDArray[np.floating]
 
-RECIPE = Recipe(hidden=(128, 64), batch=64, updates=12800, patience=1280)
+RECIPE = Recipe(hidden=(128, 64), batch=64, updates=25600, patience=3200)
 """Adadelta at 0.01 is the paper's; depth, widths, dropout, penalty and batch are ours, for it gives none of them."""
 
 

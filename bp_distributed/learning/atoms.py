@@ -24,6 +24,7 @@ from bp_distributed.learning.atom_candidates import (
     AVERAGED_RIDGE,
     AVERAGED_TREES,
     MEAN,
+    MODERN,
     NETWORK,
     RIDGE,
     STIFFNESS,
@@ -75,7 +76,7 @@ def atoms_job(request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]], fo
     )
     features = features_of(atoms, inputs.get("stiffness"), settings)
     networks = Networks(settings.network)
-    fits = fits_of(networks)
+    fits = fits_of(networks, Networks(settings.modern))
     found = {name: crossed(fits[name], features_if, atoms, parts) for name, features_if in features.items()}
     predictions = {name: found_i for name, (found_i, _) in found.items()}
     best = recommended(predictions, atoms, settings.seed)
@@ -169,6 +170,7 @@ def _orderings(best: str, predictions: Mapping[str, Floats], atoms: Atoms, seed:
     """Return paired comparisons of the mean absolute error of log10 I, first minus second."""
     pairs = [
         (NETWORK, MEAN),
+        (NETWORK, MODERN),
         (RIDGE, MEAN),
         (AVERAGED_RIDGE, RIDGE),
         (AVERAGED_TREES, AVERAGED_RIDGE),
@@ -256,21 +258,21 @@ def _linear(found_i: Floats, atoms: Atoms, seed: int) -> dict[str, Any]:
 def _profiles(predictions: Mapping[str, Floats], best: str, atoms: Atoms, seed: int) -> dict[str, Any]:
     """Return the mean functions of the atoms of highest and lowest intensity, real and predicted, and what differs."""
     stratum_i = atoms.sample_i * len(atoms.elements) + atoms.species_i
-    found: dict[str, Any] = {"share": SHARE, "r_A": atoms.r.tolist()}
-    for name, value_i in (
-        ("real", atoms.target_i),
-        *((model, predictions[model]) for model in dict.fromkeys((NETWORK, best))),
-    ):
+    sorts = {"real": atoms.target_i} | {name: predictions[name] for name in dict.fromkeys((NETWORK, best))}
+    pairs = {}
+    for name, value_i in sorts.items():
         high, low = (
             groups.Profiles.of(atoms.pdf_inr, group_i, atoms.species_i, atoms.sample_i)
             for group_i in groups.extremes(value_i, stratum_i, SHARE)
         )
-        every_s = np.ones(atoms.n_samples)
-        found[name] = {
+        pairs[name] = (high, low)
+    every_s = np.ones(atoms.n_samples)
+    found: dict[str, Any] = {"share": SHARE, "r_A": atoms.r.tolist(), "sorts": {}}
+    for name, (high, low) in pairs.items():
+        found["sorts"][name] = {
             "high": high.mean(every_s).tolist(),
             "low": low.mean(every_s).tolist(),
-            "differences": {
-                mark: value.tolist() for mark, value in groups.bootstrapped(atoms.r, high, low, seed).items()
-            },
+            "differences": groups.bootstrapped(atoms.r, high, low, seed),
+            "agreement": groups.agreement(atoms.r, pairs["real"], (high, low), seed),
         }
     return found

@@ -2,12 +2,14 @@
 """What tells the surroundings of two groups of atoms apart: mean functions, peaks, troughs and ratios.
 
 Letters of axes: ``i`` atom, ``s`` sample, ``e`` element of the centre, ``n`` element of the neighbour, ``r`` radial bin,
-``b`` bootstrap.
+``c`` channel, ``b`` bootstrap.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,48 +79,72 @@ class Profiles:
         return np.asarray(sum_enr / np.maximum(draw_s @ self.count_se, 1.0)[:, None, None])
 
 
-def differences(r: Floats, high_enr: Floats, low_enr: Floats) -> dict[str, Floats]:
+def differences(r: Floats, high_cr: Floats, low_cr: Floats, ratios: Sequence[tuple[int, int]]) -> dict[str, Floats]:
     """Return how the group of high values differs from the group of low values, channel by channel.
+
+    Parameters
+    ----------
+    r : ndarray, shape=(n_bins,), Å
+    high_cr, low_cr : ndarray, shape=(n_channels, n_bins)
+        Mean functions.
+    ratios : sequence of tuple of int
+        Channels whose first peaks are divided, the first by the second.
 
     Returns
     -------
-    dict of str to ndarray, shape=(n_elements, n_elements)
-        Differences high - low of the six landmarks (Å; dimensionless), of ``trough_width``, the distance of second and
-        first peak (Å), and of ``ratio``, first peak of a channel over that of equal elements around the same centre.
+    dict of str to ndarray
+        Differences high - low, shape=(n_channels,), of the six landmarks (Å, or in the unit of the functions) and of
+        ``trough_width``, the distance of second and first peak (Å); shape=(n_ratios,) of ``ratio``.
     """
-    n_elements = len(high_enr)
-    found = {name: np.full((n_elements, n_elements), np.nan) for name in (*MARKS, "trough_width", "ratio")}
-    for centre in range(n_elements):
-        marks = [
-            [landmarks(r, one_enr[centre, neighbour]) for neighbour in range(n_elements)]
-            for one_enr in (high_enr, low_enr)
-        ]
-        for neighbour in range(n_elements):
-            high, low = marks[0][neighbour], marks[1][neighbour]
-            for name in MARKS:
-                found[name][centre, neighbour] = getattr(high, name) - getattr(low, name)
-            found["trough_width"][centre, neighbour] = (high.second_r - high.first_r) - (low.second_r - low.first_r)
-            found["ratio"][centre, neighbour] = (
-                high.first_height / marks[0][centre].first_height - low.first_height / marks[1][centre].first_height
-            )
+    high, low = ([landmarks(r, g_r) for g_r in group_cr] for group_cr in (high_cr, low_cr))
+    found = {
+        name: np.array([getattr(a, name) - getattr(b, name) for a, b in zip(high, low, strict=True)]) for name in MARKS
+    }
+    found["trough_width"] = found["second_r"] - found["first_r"]
+    found["ratio"] = np.array(
+        [high[a].first_height / high[b].first_height - low[a].first_height / low[b].first_height for a, b in ratios]
+    )
     return found
 
 
-def bootstrapped(r: Floats, high: Profiles, low: Profiles, seed: int) -> dict[str, Floats]:
-    """Return :func:`differences` with 95 % intervals over samples.
+def with_intervals(every: dict[str, Floats], replicas: Sequence[dict[str, Floats]]) -> dict[str, list[Any]]:
+    """Return each number with the ends of its 95 % interval, shape=(3, ...), as plain lists."""
+    bounds = {name: np.nanquantile([one[name] for one in replicas], [0.025, 0.975], axis=0) for name in every}
+    return {name: np.concatenate([value[None], bounds[name]]).tolist() for name, value in every.items()}
+
+
+def bootstrapped(r: Floats, high: Profiles, low: Profiles, seed: int) -> dict[str, list[Any]]:
+    """Return :func:`differences` of atoms with 95 % intervals over samples.
+
+    Channels run over the element of the centre, then of the neighbour; there is one ratio for each, the channel over
+    that of equal elements around the same centre.
+    """
+    n_samples, n_elements = high.count_se.shape
+    ratios = [(channel, channel // n_elements * (n_elements + 1)) for channel in range(n_elements**2)]
+
+    def of(draw_s: Floats) -> dict[str, Floats]:
+        high_cr, low_cr = (group.mean(draw_s).reshape(n_elements**2, -1) for group in (high, low))
+        return differences(r, high_cr, low_cr, ratios)
+
+    drawn_bs = drawn_counts(n_samples, seed)[:BOOTSTRAPS].astype(np.float64)
+    return with_intervals(of(np.ones(n_samples)), [of(draw_s) for draw_s in drawn_bs])
+
+
+def agreement(r: Floats, real: tuple[Profiles, Profiles], other: tuple[Profiles, Profiles], seed: int) -> list[Any]:
+    """Return Pearson's r of two differences high - low, real and predicted groups, as functions of r.
 
     Returns
     -------
-    dict of str to ndarray, shape=(3, n_elements, n_elements)
-        Value, low and high end.
+    list, shape=(3, n_channels)
+        Value, low and high end of the 95 % interval over samples.
     """
-    n_samples = len(high.count_se)
-    drawn_bs = drawn_counts(n_samples, seed)[:BOOTSTRAPS]
-    every = differences(r, *(group.mean(np.ones(n_samples)) for group in (high, low)))
-    replicas = [differences(r, high.mean(draw_s), low.mean(draw_s)) for draw_s in drawn_bs.astype(np.float64)]
-    return {
-        name: np.concatenate(
-            [value[None], np.quantile([replica[name] for replica in replicas], [0.025, 0.975], axis=0)]
+
+    def of(draw_s: Floats) -> Floats:
+        first_cr, second_cr = (
+            (high.mean(draw_s) - low.mean(draw_s)).reshape(-1, len(r)) for high, low in (real, other)
         )
-        for name, value in every.items()
-    }
+        return np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(first_cr, second_cr, strict=True)])
+
+    n_samples = len(real[0].count_se)
+    replicas = [of(draw_s) for draw_s in drawn_counts(n_samples, seed)[:BOOTSTRAPS].astype(np.float64)]
+    return [of(np.ones(n_samples)).tolist(), *np.nanquantile(replicas, [0.025, 0.975], axis=0).tolist()]

@@ -14,6 +14,8 @@ FIRST_PEAK_BELOW = 4.0
 """Å; the first peaks of metallic glasses lie between 2.4 and 3.3 Å."""
 NEXT_WITHIN = 2.5
 """Å from a peak to the trough behind it, and from there to the next peak."""
+SECOND_BLUR = 0.4
+"""Å; the second peak of a glass is split, and this makes it one whose position does not jump from half to half."""
 SHELL_BLUR = 0.15
 """Å; standard deviation of the Gaussian that rids a function of its noise before minima are looked for."""
 
@@ -60,8 +62,16 @@ def landmarks(r: Floats, g_r: Floats) -> Landmarks:
     reach = round(NEXT_WITHIN / (r[1] - r[0]))
     first = int(g_r[r < FIRST_PEAK_BELOW].argmax())
     trough = first + int(g_r[first : first + reach].argmin())
-    second = trough + int(g_r[trough : trough + reach].argmax())
-    return Landmarks(*extremum(r, g_r, first), *extremum(r, g_r, trough), *extremum(r, g_r, second))
+    smooth_r = blurred(r, g_r, SECOND_BLUR)
+    second = trough + int(smooth_r[trough : trough + reach].argmax())
+    return Landmarks(*extremum(r, g_r, first), *extremum(r, g_r, trough), *extremum(r, smooth_r, second))
+
+
+def blurred(r: Floats, g_r: Floats, width: float) -> Floats:
+    """Return a function smeared by a Gaussian of this standard deviation in Å."""
+    from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415 - a third of a second, only here
+
+    return np.asarray(gaussian_filter1d(g_r, width / (r[1] - r[0]), mode="nearest"))
 
 
 def shells(r: Floats, g_r: Floats, most: int = 6) -> list[slice]:
@@ -69,10 +79,9 @@ def shells(r: Floats, g_r: Floats, most: int = 6) -> list[slice]:
 
     The first begins at 0; the last of ``most`` ends where the function does.
     """
-    from scipy.ndimage import gaussian_filter1d  # noqa: PLC0415 - a third of a second, only here
-    from scipy.signal import argrelmin  # noqa: PLC0415
+    from scipy.signal import argrelmin  # noqa: PLC0415 - a third of a second, only here
 
-    smooth_r = gaussian_filter1d(g_r, SHELL_BLUR / (r[1] - r[0]), mode="nearest")
+    smooth_r = blurred(r, g_r, SHELL_BLUR)
     first = int(smooth_r[r < FIRST_PEAK_BELOW].argmax())
     minima = [int(at) for at in argrelmin(smooth_r)[0] if at > first][: most - 1]
     edges = [0, *minima, len(r)]

@@ -10,7 +10,7 @@ from scipy.stats import t as student
 from synthetic import given_items
 from synthetic_atlas import N_ATOMS, sample, source_of, trended
 
-from bp_distributed.atlas.basis import alike, basis, groups_alike, known, part, rates_text
+from bp_distributed.atlas.basis import alike, basis, groups_alike, known, largest_alike, part, rates_text
 from bp_distributed.atlas.panel import Missing, Verdict
 from bp_distributed.atlas.resampling import difference_of_shares, mean, over_melts, slope, verdict, wilson
 from bp_distributed.atlas.tao_inputs import shell_at, t6, t7, t12
@@ -110,6 +110,17 @@ def test_samples_of_other_size_or_composition_are_left_out_and_counted():
     )
     assert len(groups_alike(dataset, known(dataset, "intensity"))) == 3
     assert len(alike(dataset, known(dataset, "nothing_of_this_name")).samples) == 0
+
+
+def test_what_needs_size_takes_the_largest_samples_of_two_melts():
+    dataset = source_of([*trended(n_melts=2), *given_items((256,), seed=1)]).dataset
+    assert len(largest_alike(dataset, known(dataset, "intensity")).samples) == 10
+    other = [replace(item, sample_id="e" * 20, group="other") for item in given_items((256,), seed=2)]
+    dataset = source_of([*trended(n_melts=2), *given_items((256,), seed=1), *other]).dataset
+    chosen = largest_alike(dataset, known(dataset, "intensity"))
+    assert chosen.sentence.startswith(
+        "2 samples of Cu50Zr50, 256 atoms, the largest samples of which there are two melts"
+    )
 
 
 def test_the_basis_counts_samples_atoms_and_rates(rising):

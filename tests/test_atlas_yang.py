@@ -67,6 +67,11 @@ def test_rows_share_one_study(related, monkeypatch):
     assert isinstance(y6(related), Panel)
 
 
+def test_figures_of_activation_energies_are_drawn(related):
+    for row in (y3, y4, y5, y6, y7):
+        assert row(related).draw().get_axes()
+
+
 def test_a_reversed_law_is_contradicted(reversed_relation):
     assert verdicts(y3(reversed_relation)) == [NO, NO]
     assert verdicts(y4(reversed_relation))[0] is NO
@@ -152,6 +157,12 @@ def test_the_running_mean_is_inside_the_papers_range_or_not(mean, expected):
 def test_atoms_follow_sign_and_form_of_the_plant(sign, exponential, expected):
     items = with_gruneisen(trended(n_melts=2, rates=(1e13, 1e14)), sign=sign, exponential=exponential)
     assert verdicts(y13(source_of(items))) == expected
+
+
+def test_figures_of_gruneisen_parameters_are_drawn():
+    source = source_of(with_gruneisen(trended(n_melts=2, rates=(1e13,))))
+    for row in (y11, y12, y13):
+        assert row(source).draw().get_axes()
 
 
 @pytest.mark.parametrize("row", [y11, y12, y13])

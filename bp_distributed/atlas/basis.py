@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,17 +35,20 @@ class Alike:
         Such as ``Cu50Zr50, 864 atoms``.
     left_out : int
         Samples that could have been used but are of another size or composition.
+    choice : str
+        Which group this is.
     """
 
     samples: NDArray[np.intp]
     name: str
     left_out: int
+    choice: str = "the largest group alike"
 
     @property
     def sentence(self) -> str:
         """Who was chosen, and what was left out, in one sentence."""
         rest = f"; {self.left_out} of other size or composition left out" if self.left_out else ""
-        return f"{counted(len(self.samples))} of {self.name}, the largest group alike{rest}"
+        return f"{counted(len(self.samples))} of {self.name}, {self.choice}{rest}"
 
 
 def basis(source: Source, samples: NDArray[np.intp], estimator: str, uncertainty: str) -> Basis:
@@ -105,6 +108,18 @@ def alike(dataset: xr.Dataset, usable_s: NDArray[np.bool_]) -> Alike:
     if not groups:
         return Alike(np.zeros(0, dtype=np.intp), "nothing", 0)
     return max(groups, key=lambda one: (len(one.samples), int(dataset["n_atoms"][one.samples[0]])))
+
+
+def largest_alike(dataset: xr.Dataset, usable_s: NDArray[np.bool_]) -> Alike:
+    """Return the group alike whose samples have most atoms and come from two melts or more, for what needs size.
+
+    Where no group has two melts it is that of :func:`alike`.
+    """
+    groups = [one for one in groups_alike(dataset, usable_s) if len(set(melts_of(dataset, one.samples))) > 1]
+    if not groups:
+        return alike(dataset, usable_s)
+    found = max(groups, key=lambda one: (int(dataset["n_atoms"][one.samples[0]]), len(one.samples)))
+    return replace(found, choice="the largest samples of which there are two melts")
 
 
 def groups_alike(dataset: xr.Dataset, usable_s: NDArray[np.bool_]) -> list[Alike]:

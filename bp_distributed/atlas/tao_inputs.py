@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bp_distributed.atlas.basis import Alike, alike, basis, entries, known, lacking, melts_of, part, why_not
+from bp_distributed.atlas.basis import (
+    Alike,
+    alike,
+    basis,
+    entries,
+    known,
+    lacking,
+    largest_alike,
+    melts_of,
+    part,
+    why_not,
+)
 from bp_distributed.atlas.panel import Claim, Missing, Panel, Verdict
 from bp_distributed.atlas.resampling import (
     UNCERTAINTY,
@@ -158,7 +169,7 @@ FEW_SAMPLES = 3
 def t7(source: Source) -> Panel | Missing:
     """Return the row of the participation ratios."""
     dataset = source.dataset
-    chosen = alike(dataset, known(dataset, "participation_ratio", "frequency"))
+    chosen = largest_alike(dataset, known(dataset, "participation_ratio", "frequency"))
     if not len(chosen.samples):
         return lacking(source, "T7", "no sample has participation ratios yet")
     share_s = 100.0 * share_below(dataset, CUT)[chosen.samples]
@@ -287,7 +298,7 @@ SUM_RULE = 1e-5
 def t12(source: Source) -> Panel | Missing:
     """Return the row of the atomic intensities."""
     dataset = source.dataset
-    chosen = alike(dataset, known_atoms(dataset, "atomic_intensity"))
+    chosen = largest_alike(dataset, known_atoms(dataset, "atomic_intensity"))
     if not len(chosen.samples):
         return lacking(source, "T12", "no sample has atomic intensities yet")
     atomic = [_atomic(dataset, int(sample)) for sample in chosen.samples]

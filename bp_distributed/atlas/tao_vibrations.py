@@ -359,7 +359,9 @@ def reduced(ax: Axes, dataset: xr.Dataset, samples: NDArray[np.intp]) -> None:
 def t5(source: Source) -> Panel | Missing:
     """Return the row of the rejected spectra."""
     dataset = source.dataset
-    chosen = alike(dataset, (dataset["accepted"].to_numpy() >= 0) & known(dataset, "intensity"))
+    judged_s = (dataset["accepted"].to_numpy() >= 0) & known(dataset, "intensity")
+    chosen = alike(dataset, judged_s & known(dataset, "cooling_rate"))
+    chosen = chosen if len(chosen.samples) else alike(dataset, judged_s)
     if not len(chosen.samples):
         return lacking(source, "T5", "no spectrum was judged yet")
     monotonic_s = dataset["rejected"].to_numpy()[chosen.samples] == Reason.NO_PEAK.value

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bp_distributed.atlas.basis import alike, basis, groups_alike, known, lacking, melts_of, rates_text, why_not
+from bp_distributed.atlas.basis import basis, groups_alike, known, lacking, largest_alike, melts_of, rates_text, why_not
 from bp_distributed.atlas.panel import Claim, Missing, Panel, Verdict
 from bp_distributed.atlas.resampling import UNCERTAINTY, as_values, mean, over_melts, verdict, wilson, with_interval
 from bp_distributed.atlas.rows import title_of
@@ -87,7 +87,7 @@ def glasses_figure(dataset: xr.Dataset, first: str) -> Figure:
 def y2(source: Source) -> Panel | Missing:
     """Return the row of the boson peak and the Debye level."""
     dataset = source.dataset
-    chosen = alike(dataset, known(dataset, "reduced_vdos", "debye_level"))
+    chosen = largest_alike(dataset, known(dataset, "reduced_vdos", "debye_level"))
     if not len(chosen.samples):
         return lacking(source, "Y2", "no sample has a spectrum and a Debye level yet")
     samples, melt_s = chosen.samples, melts_of(dataset, chosen.samples)

@@ -46,7 +46,7 @@ from bp_distributed.figures import (
     styled,
 )
 from bp_distributed.gather import of_sample
-from bp_distributed.physics.mean_force import MeanForce, harmonic_crystal, mean_force
+from bp_distributed.physics.mean_force import OUTSIDE, MeanForce, harmonic_crystal, mean_force
 from bp_distributed.physics.string_motion import MOBILE_A, find_strings
 
 if TYPE_CHECKING:
@@ -469,14 +469,14 @@ def y10(source: Source) -> Panel | Missing:
             source, "Y10", "the first peak of g(r) has too few bins to fit; choose a smaller 'structure.bin_width'"
         )
     crystal = mean_force(r_b, harmonic_crystal(r_b, mine.bottom, mine.curvature**-0.5))
-    sides = {"left": -1, "right": 1}
+    places = {"left": -OUTSIDE, "right": OUTSIDE, "right_nearer": OUTSIDE - 1.0}
     melts = melts_of(dataset, chosen.samples)
     single = [mean_force(r_b, one) for one in pdf_sb]
     found = {
-        name: over_melts(mean(np.array([math.nan if one is None else one.departure(side) for one in single])), melts)
-        for name, side in sides.items()
+        name: over_melts(mean(np.array([math.nan if one is None else one.departure(place) for one in single])), melts)
+        for name, place in places.items()
     }
-    same = {name: math.nan if crystal is None else crystal.departure(side) for name, side in sides.items()}
+    same = {name: math.nan if crystal is None else crystal.departure(place) for name, place in places.items()}
     caption = (
         f"Potential of mean force w(r) = −k_BT ln g(r) of the inherent structures, in units of k_BT, and the parabola through its valley "
         f"({mine.n_fitted} bins, {mine.fitted[0]:.2f} to {mine.fitted[1]:.2f} Å): (a) all pairs, (b) by elements. Grey: an fcc crystal of the same nearest "
@@ -489,25 +489,30 @@ def y10(source: Source) -> Panel | Missing:
     }  # fmt: skip
     return Panel(
         "Y10", title_of("Y10"), caption,
-        basis(source, chosen.samples, "parabola by least squares where g exceeds 1/e of its maximum; departure: (w − parabola)/(rise of the parabola) two "
-              "half-widths of the fit away from its bottom", UNCERTAINTY),
+        basis(source, chosen.samples, "parabola by least squares where g exceeds 1/e of its maximum; departure: (w − parabola)/(rise of the parabola) "
+              f"{OUTSIDE:g} half-widths of the fit away from its bottom", UNCERTAINTY),
         _mean_force_claims(found, same), lambda: mean_force_figure(dataset, chosen, mine, crystal), values,
     )  # fmt: skip
 
 
 def _mean_force_claims(found: dict[str, Estimate], same: dict[str, float]) -> tuple[Claim, ...]:
-    ours = "; ".join(f"{name} {with_interval(one)}" for name, one in found.items())
-    verdicts = {verdict(found["right"], high=0.0), verdict(found["right"], low=0.0)}
-    departs = Verdict.SUPPORTED if Verdict.SUPPORTED in verdicts else Verdict.UNDECIDED
+    departs = (
+        Verdict.SUPPORTED
+        if Verdict.SUPPORTED in {verdict(found["right"], high=0.0), verdict(found["right"], low=0.0)}
+        else Verdict.UNDECIDED
+    )
     as_much = same["right"] < 0.5 * found["right"].value < 0
-    crystal = "; ".join(f"{name} {number(value)}" for name, value in same.items())
+    both = (
+        f"a harmonic crystal departs by {number(same['right'])}, the glass by {with_interval(found['right'])}; one half-width nearer by "
+        f"{number(same['right_nearer'])} and {with_interval(found['right_nearer'])}"
+    )
     return (
         Claim(
-            "The potential of mean force leaves the parabola through its valley.", "-", f"departure {ours}", comparable=False,
+            "The potential of mean force leaves the parabola through its valley.", "-", f"departure on the right {with_interval(found['right'])}, on the left {with_interval(found['left'])}", comparable=False,
             why="0 for a parabola; the paper gives no number; the right side decides; on the left g soon is 0, since atoms are hard", verdict=departs,
         ),
         Claim(
-            "That it leaves the parabola shows anharmonic interactions.", "-", f"a harmonic crystal departs by {crystal}", comparable=False,
+            "That it leaves the parabola shows anharmonic interactions.", "-", both, comparable=False,
             why="contradicted if a solid of springs departs on the right by half as much or more: any g(r) that has more than one shell does",
             verdict=Verdict.CONTRADICTED if as_much else Verdict.UNDECIDED,
         ),

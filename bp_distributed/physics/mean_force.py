@@ -25,8 +25,8 @@ DEPTH = 1.0
 FEWEST = 4
 """Points of a fit."""
 
-OUTSIDE = 2.0
-"""The departure is judged at this many half-widths of the fit from the bottom."""
+OUTSIDE = 3.0
+"""Half-widths of the fit from its bottom at which the departure is judged: beyond the valley."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class MeanForce:
         """Half of the length that was fitted, Å."""
         return 0.5 * (self.fitted[1] - self.fitted[0])
 
-    def departure(self, side: int) -> float:
-        """Return (w - parabola) / (parabola - depth) at ``OUTSIDE`` half-widths left (-1) or right (1) of the bottom.
+    def departure(self, half_widths: float = OUTSIDE) -> float:
+        """Return (w - parabola) / (parabola - depth) so many half-widths right (left, if negative) of the bottom.
 
         0 for a Gaussian g; -1 where w is flat; NaN where g is not known.
         """
-        r = np.array([self.bottom + side * OUTSIDE * self.half_width])
+        r = np.array([self.bottom + half_widths * self.half_width])
         if not self.r_b[0] <= r[0] <= self.r_b[-1]:
             return float("nan")
         rise = self.parabola(r) - self.depth

@@ -423,7 +423,7 @@ class ActivationConfig(Model):
     """Expected length of one task, in which the atoms of a sample are searched group by group."""
     boundary_stride: Annotated[Whole, Field(ge=0)] = 50
     """About every so many-th saddle is relaxed again in the whole sample, to measure what ``outer_atoms`` costs; 0: none."""
-    active_radius: Annotated[Number, _in("angstrom"), Field(ge=4, le=100)] = 12.0
+    active_radius: Annotated[Number, _in("angstrom"), Field(ge=4, le=100)] = 10.0
     """Atoms within move during a search; those beyond are held at their places in the inherent structure."""
     outer_atoms: Annotated[Whole, Field(ge=1)] = 4000
     """About so many around it move when a saddle is settled at last; all if the sample has no more."""
@@ -432,7 +432,7 @@ class ActivationConfig(Model):
     cluster_radius: Annotated[Number, _in("angstrom"), Field(ge=0, le=100)] = 2.0
     """Atoms within are pushed; as short as by default only the one searched."""
     basin_step: Step = 0.225
-    """Step along the push while the basin is not left."""
+    """Step along the push while the basin is not left, and of ``max_lost``."""
     max_basin_iter: Annotated[Whole, Field(ge=1, le=1000)] = 30
     perp_basin_max: Annotated[Whole, Field(ge=1, le=1000)] = 20
     """Evaluations of the forces per relaxation across the push."""
@@ -447,10 +447,8 @@ class ActivationConfig(Model):
     lanczos_rtol: Annotated[Number, Field(ge=1e-12, le=0.5)] = 1e-2
     nsmooth: Annotated[Whole, Field(ge=0, le=100)] = 0
     """Steps over which the direction turns from the push to the eigenvector."""
-    lost_step: Step = 0.15
-    """Step along the last direction of negative curvature where there is none any more."""
     max_lost: Annotated[Whole, Field(ge=0, le=1000)] = 20
-    """Such steps at most."""
+    """Steps at most along the last direction of negative curvature where there is none any more."""
     eig_step_max: Step = 0.18
     """Longest step along the eigenvector."""
     eig_floor: Annotated[Curvature, Field(gt=0, le=100)] = 0.5
@@ -569,7 +567,7 @@ def _kind_of_potential(value: Any) -> str:
 
 def _kind_of_block(value: Any) -> str:
     given = isinstance(value, GivenBlock) or (isinstance(value, dict) and "structures" in value)
-    return "structures" if given else "melted"
+    return "given" if given else "melted"
 
 
 class CampaignConfig(Model):
@@ -584,7 +582,7 @@ class CampaignConfig(Model):
     ] = "default"
     samples: tuple[
         Annotated[
-            Annotated[MeltedBlock, Tag("melted")] | Annotated[GivenBlock, Tag("structures")],
+            Annotated[MeltedBlock, Tag("melted")] | Annotated[GivenBlock, Tag("given")],
             Discriminator(_kind_of_block),
         ],
         ...,
@@ -659,7 +657,7 @@ def load_config(path: Path) -> CampaignConfig:
 
 _TAGGED: dict[str, type[Model]] = {
     "melted": MeltedBlock,
-    "structures": GivenBlock,
+    "given": GivenBlock,
     "a grid": RateGrid,
     "looked up": NamedPotential,
 }

@@ -22,7 +22,7 @@ from bp_distributed.physics.configuration import Configuration, write_lammps_dat
 N_ATOMS = 108
 HEAD = """\
 name: stage
-samples: [{label: given, structures: [alloy.data], elements: [Cu, Zr]}]
+samples: [{label: given, structures: [alloy.data], elements: [Cu, Zr], cooling_rates: [1e13]}]
 """
 
 

@@ -178,6 +178,27 @@ WRONG = [
     ("name: x\n" + BLOCK + "gruneisen: {volume_step: 0.1}\n", r":4: gruneisen\.volume_step: got 0.1, expected less"),
     ("name: x\n" + BLOCK + "gruneisen: {step: 0.1}\n", r":4: .*unknown key, expected volume_step, omega_cut, all_vec"),
     ("name: x\n" + BLOCK + "gruneisen: {}\nstages: [gruneisen]\n", r":5: stages: gruneisen needs quench before it"),
+    (
+        "name: x\n" + BLOCK + "temperatures: {series: []}\n",
+        r":4: temperatures\.series: expected one temperature or more",
+    ),
+    ("name: x\n" + BLOCK + "temperatures: {series: [300, 300]}\n", r":4: .*series: expected one .* more, rising"),
+    ("name: x\n" + BLOCK + "temperatures: {series: [300 C]}\n", r":4: .*series\.0: got '300 C', expected the unit K"),
+    ("name: x\n" + BLOCK + "temperatures: {ensemble: nve}\n", r":4: .*got 'nve', expected 'nvt' or 'npt'"),
+    ("name: x\n" + BLOCK + "temperatures: {hold: 1}\n", r":4: .*unknown key, expected series, heating, relaxation"),
+    (
+        "name: x\n" + BLOCK + "temperatures: {}\nstages: [temperatures]\n",
+        r":5: stages: temperatures needs quench before",
+    ),
+    (
+        "name: x\n" + BLOCK + "trajectory: {duration: 1000}\n",
+        r":4: trajectory\.sampling: got 0\.01 ps, 100000 frames; ex",
+    ),
+    ("name: x\n" + BLOCK + "trajectory: {sampling: 0.5}\n", r":4: .*got 0\.5 ps, 2\.0 frames; expected at least 10"),
+    (
+        "name: x\nsamples:\n  - {label: g, structures: [a.data], cooling_rates: [1e10, 1e12]}\n",
+        r":3: samples\.0\.cooling_rates: got 2, expected 1, one for each of structures",
+    ),
     ("name: x\n" + BLOCK + "activation: {atoms: some}\n", r":4: activation\.atoms: got 'some', expected 'all', a num"),
     ("name: x\n" + BLOCK + "activation: {atoms: 0}\n", r":4: activation\.atoms: got 0, expected 'all', a number of"),
     ("name: x\n" + BLOCK + "activation: {atoms: [1, 1]}\n", r":4: .*atoms: got a list, expected different indices"),

@@ -111,6 +111,34 @@ def test_grueneisen_parameters_cost_three_solves(planned):
     assert task_bytes(plan, of_stage(plan, "gruneisen")) > 8 * 4000
 
 
+def test_warming_costs_its_steps_and_a_solve_at_each_temperature(planned):
+    plan = planned({"temperatures": {"series": [100.0, 200.0, 300.0], "heating": 2.0, "relaxation": 8.0}})
+    task = of_stage(plan, "temperatures")
+    assert md_steps(plan, task) == 3 * 5000
+    dynamics = 15_000 * 4000 * SPEED["md_seconds_per_atom_step"]
+    relax = 1500 * 4000 * SPEED["md_seconds_per_atom_step"]
+    solve = task_seconds(plan, of_stage(plan, "vibration"), SPEED)
+    assert task_seconds(plan, task, SPEED) == pytest.approx(dynamics + 3 * (relax + solve), rel=0.01)
+    assert task_bytes(plan, task) < 100_000
+
+
+def test_a_trajectory_costs_its_steps_and_its_frames(planned):
+    plan = planned({"trajectory": {"heating": 1.0, "equilibration": 3.0, "duration": 2.0, "sampling": 0.02}})
+    task = of_stage(plan, "trajectory")
+    assert md_steps(plan, task) == 3000
+    least = 3000 * 4000 * SPEED["md_seconds_per_atom_step"]
+    assert least < task_seconds(plan, task, SPEED) < 2 * least
+    frames = 16 * 4000 * 100  # single precision: place and energy
+    assert 0.8 * frames < task_bytes(plan, task) < 1.1 * frames
+
+
+def test_sizes_of_motion_agree_with_results_on_disk(planned):
+    """Bytes of committed results of 256 atoms at four temperatures, and in 101 frames, written on 2026-11-21."""
+    plan = planned({"temperatures": {"series": [100.0, 400.0, 800.0, 1200.0]}, "trajectory": {}}, n_atoms=256)
+    assert task_bytes(plan, of_stage(plan, "temperatures")) == pytest.approx(72_667, rel=0.2)
+    assert task_bytes(plan, of_stage(plan, "trajectory")) == pytest.approx(387_000, rel=0.2)
+
+
 def test_an_empty_plan_costs_nothing(planned):
     assert estimate(planned(replicas=0), {}).rows == ()
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray as xr
-from synthetic import given_items, melted_items
+from synthetic import given_items, labelled, melted_items
 
 from bp_distributed.errors import CampaignError, StoreError
 from bp_distributed.gather import GatherItem, gather, of_sample, open_dataset, write_dataset
@@ -91,6 +91,26 @@ def test_sizes_may_differ():
     np.testing.assert_array_equal(own["position"], given[0].stages["relax"]["position"])
     assert np.isnan(own["frequency"][3 * 108 - 3 :]).all()
     assert not np.isnan(own["frequency"][: 3 * 108 - 3]).any()
+
+
+def warm_stage(n_bins, series=(100.0, 300.0)):
+    vdos = np.arange(len(series) * n_bins, dtype=float).reshape(len(series), n_bins)
+    return labelled(temperature=series, thermal_omega=1.0 + 0.25 * np.arange(n_bins), inherent_vdos=vdos)
+
+
+def test_spectra_of_warm_glasses_share_their_temperatures_and_the_longest_grid():
+    items = given_items((108, 256))
+    for item, n_bins in zip(items, (5, 7), strict=True):
+        item.stages["temperatures"] = warm_stage(n_bins)
+    dataset = gather(items, {})
+    assert dataset["inherent_vdos"].dims == ("sample", "temperature", "thermal_bin")
+    np.testing.assert_array_equal(dataset["temperature"], [100.0, 300.0])
+    np.testing.assert_array_equal(dataset["thermal_omega"], 1.0 + 0.25 * np.arange(7))
+    np.testing.assert_array_equal(dataset["inherent_vdos"][0, :, :5], np.arange(10).reshape(2, 5))
+    assert np.isnan(dataset["inherent_vdos"][0, :, 5:]).all()
+    items[1].stages["temperatures"] = warm_stage(7, (100.0, 350.0))
+    with pytest.raises(CampaignError, match="another grid of 'temperature'; its stage must run again"):
+        gather(items, {})
 
 
 def test_only_one_sample_is_in_memory_at_a_time():

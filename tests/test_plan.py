@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bp_distributed.campaign import recorded_config
 from bp_distributed.config import CampaignConfig, VibrationConfig
 from bp_distributed.errors import ConfigError
 from bp_distributed.plan import (
@@ -284,6 +285,63 @@ def test_grueneisen_parameters_are_computed_where_the_section_is_given(base):
     assert over_mpi.task(task.key).folder == task.folder
 
 
+def test_motion_is_planned_where_its_sections_are_given(base):
+    plain = planned(base, melted())
+    asked = planned(base, melted(), temperatures={"series": [100.0, 300.0]}, trajectory={"duration": 2.0})
+    assert {task.key for task in plain.tasks} < {task.key for task in asked.tasks}
+    assert asked.stages == ("melt", "quench", "structure", "vibration", "temperatures", "trajectory")
+    sid = asked.samples[0].sid
+    warm, move = (asked.task(f"{stage}-{sid}") for stage in ("temperatures", "trajectory"))
+    assert warm.needs == move.needs == (f"quench-{sid}",)
+    dynamics = {
+        "elements": ["Cu", "Zr"], "potential_file": "potential.eam.fs", "timestep_fs": 2.0, "barostat": "none",
+        "thermostat_ps": 0.1, "barostat_ps": 1.0, "checkpoint_steps": 5000, "history_steps": 100,
+    }  # fmt: skip
+    assert warm.request == {
+        **dynamics, "seed": warm.request["seed"], "series_K": [100.0, 300.0], "heating_ps": 5.0, "relaxation_ps": 20.0,
+        "bin_width": 0.5, "omega_cut": 10.0, "kernel_width": 0.4, "solver": "auto", "certificate": "auto",
+    }  # fmt: skip
+    assert move.request == {
+        **dynamics, "seed": move.request["seed"], "temperature_K": 100.0, "heating_ps": 2.0, "equilibration_ps": 20.0,
+        "duration_ps": 2.0, "sampling_ps": 0.01,
+    }  # fmt: skip
+    seeds = [task.request["seed"] for task in asked.tasks if task.stage in {"temperatures", "trajectory"}]
+    assert len(set(seeds)) == len(seeds) == 4
+    assert planned(base, melted(), temperatures={}, trajectory={}, stages=["melt", "quench"]).stages == (
+        "melt",
+        "quench",
+    )
+
+
+def test_at_zero_pressure_a_glass_is_warmed_by_the_protocols_barostat(base):
+    plan = planned(base, melted(), temperatures={"ensemble": "npt"}, protocol={"barostat": "iso"})
+    assert {t.request["barostat"] for t in plan.tasks if t.stage == "temperatures"} == {"iso"}
+
+
+def test_a_warm_spectrum_hangs_on_the_settings_of_cold_ones_and_on_its_own(base):
+    def folders(**sections):
+        plan = planned(base, melted(), **{"temperatures": {}, "trajectory": {}, **sections})
+        return {t.key: t.folder for t in plan.tasks}
+
+    def changed(**sections):
+        return {key.split("-")[0] for key, folder in folders(**sections).items() if folder != plain[key]}
+
+    plain = folders()
+    assert changed(vibration={"bin_width": 1.0}) == {"vibration", "temperatures"}
+    assert changed(temperatures={"relaxation": 21.0}) == {"temperatures"}
+    assert changed(trajectory={"sampling": 0.02}) == {"trajectory"}
+
+
+def test_trajectories_that_need_more_memory_than_they_get_are_announced(base):
+    small, large = ({"duration": 100.0, "sampling": sampling} for sampling in (1.0, 0.01))
+    glass = melted(n_atoms=32000)
+    assert not any("trajectory" in warning for warning in planned(base, glass, trajectory=small).warnings)
+    assert any(
+        "trajectory of 32000 atoms needs about 12 GiB, resources.trajectory.memory gives 2" in warning
+        for warning in planned(base, glass, trajectory=large).warnings
+    )
+
+
 @pytest.mark.parametrize("change", [{"solver": "lapack"}, {"certificate": "search"}, {"store_vectors": "float32"}])
 def test_how_modes_are_found_is_part_of_their_identity(base, change):
     plain, other = planned(base, melted()), planned(base, melted(), vibration=change)
@@ -318,6 +376,29 @@ def test_given_structures(base):
     renamed = base / "Kopie mit ü.data"
     renamed.write_text(CUBE)
     assert ids(planned(base, {**block, "structures": [renamed.name]})) == ids(plan)
+
+
+def test_rates_of_given_structures_are_told_and_enter_no_id(base):
+    block = {"label": "g", "structures": ["cube.data"], "elements": ["Cu", "Zr"]}
+    plain, told = planned(base, block), planned(base, {**block, "cooling_rates": [1e10]})
+    assert told.samples[0].origin.cooling_rate_K_per_s == 1e10
+    assert plain.samples[0].origin.cooling_rate_K_per_s is None
+    assert told.tasks == plain.tasks
+    assert ids(told) == ids(plain)
+    for plan in (plain, told):
+        assert Plan.from_jsonl(plan.to_jsonl()) == plan
+    assert "cooling_rate" not in plain.to_jsonl()  # the text, and with it the checksum, of plans written before
+
+
+def test_a_record_from_before_a_section_existed_is_that_of_the_same_configuration(base):
+    config = CampaignConfig.model_validate({"name": "x", "potential": "p.eam.fs", "samples": [melted()]})
+    resolved = config.model_dump(mode="json")
+    before = {key: value for key, value in resolved.items() if key not in {"temperatures", "trajectory"}}
+    before["stages"] = [stage for stage in resolved["stages"] if stage not in {"temperatures", "trajectory"}]
+    before["resources"] = {key: value for key, value in resolved["resources"].items() if key in before["stages"]}
+    assert recorded_config(before) == resolved
+    assert recorded_config({**before, "seed": 7}) != resolved
+    assert recorded_config({**before, "stages": ["melt", "quench"]})["stages"] == ["melt", "quench"]
 
 
 def test_given_structures_that_are_missing_or_doubled_name_their_line(base):

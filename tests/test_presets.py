@@ -86,7 +86,9 @@ def test_yang2022_has_the_papers_compositions_and_rates(plan_of):
     assert sorted({round(100 * s.composition["Cu"]) for s in plan.samples}) == [30, 40, 50, 60, 70]
     assert {s.origin.cooling_rate_K_per_s for s in plan.samples} == {1e9, 1e10, 1e11, 1e12, 1e13, 1e14}
     assert len({s.sid for s in plan.samples}) == 10
-    assert plan.stages == ("melt", "quench", "structure", "vibration", "gruneisen", "activation")
+    assert plan.stages == (
+        "melt", "quench", "structure", "vibration", "gruneisen", "temperatures", "trajectory", "activation"
+    )  # fmt: skip
     searched = [atom for task in plan.tasks_of(plan.samples[0].sid) for atom in task.atoms]
     assert searched == list(range(19652))
 

@@ -76,6 +76,7 @@ def test_it_is_gathered(campaign):
         assert dataset["inherent_energy"].dims == ("sample", "temperature")
         assert dataset["inherent_vdos"].dims == ("sample", "temperature", "thermal_bin")
         np.testing.assert_array_equal(dataset["temperature"], SERIES)
+        assert dataset["cooling_rate"].to_numpy().tolist() == [1e13]  # told of a structure made elsewhere
 
 
 def test_ramps_and_holds_follow_each_other():

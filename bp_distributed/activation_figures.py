@@ -33,7 +33,7 @@ from bp_distributed.physics.correlation import LEAST_EFFECTIVE, Contrast, Curve,
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 PAPER_LENGTH = 5.9
 """Å; best coarse-graining length of Yang et al. (2022), where C(r) is about exp(-3)."""
@@ -336,11 +336,24 @@ def map_figure(glass: Glass, relation: Relation, choice: str = PAPER) -> Figure:
     CampaignError
         If less than half of the atoms were searched.
     """
-    part = glass.of(choice)
-    if 2 * len(part.sites) < len(glass.sites):
+    if not can_be_mapped(glass, choice):
+        part = glass.of(choice)
         raise CampaignError(
             f"{len(part.sites)} of {len(glass.sites)} atoms have an activation energy: too few for a map"
         )
+    figure = new_figure(9.2, 2.9)
+    panel_letters(draw_maps(figure, glass, relation, choice))
+    return figure
+
+
+def can_be_mapped(glass: Glass, choice: str = PAPER) -> bool:
+    """Tell whether at least half of the atoms have an activation energy."""
+    return 2 * len(glass.of(choice).sites) >= len(glass.sites)
+
+
+def draw_maps(figure: Figure | SubFigure, glass: Glass, relation: Relation, choice: str = PAPER) -> list[Axes]:
+    """Draw the panels of :func:`map_figure` into a figure or a part of one."""
+    part = glass.of(choice)
     fields_fi = np.array([1.0 / part.intensity_i, part.energy[choice]])
     smooth_fi = averaged_by(part.sites, fields_fi, [(REFERENCE_KERNEL, relation.length)])[0]
     first = int(part.sites.sample_i.min())
@@ -349,8 +362,7 @@ def map_figure(glass: Glass, relation: Relation, choice: str = PAPER) -> Figure:
     inside_ic = (part.sites.positions_ic[mine_i] @ np.linalg.inv(cell_cc) % 1.0) @ cell_cc
     width = 1.0 / float(np.linalg.norm(np.linalg.inv(cell_cc)[:, 2]))
     slab_i = np.abs((inside_ic @ np.linalg.inv(cell_cc))[:, 2] - 0.5) * width < 0.5 * SLAB
-    figure = new_figure(9.2, 2.9)
-    axes = figure.subplots(1, 4, sharex=True, sharey=True)
+    axes = list(figure.subplots(1, 4, sharex=True, sharey=True))
     names = ("$1/I$", r"$\Delta Q$", "$[1/I]_{CG}$", r"$\Delta Q_{CG}$")
     for ax, name, values_i in zip(axes, names, (*fields_fi, *smooth_fi), strict=True):
         rank_i = 100.0 * (np.argsort(np.argsort(values_i[mine_i])) + 0.5) / mine_i.sum()
@@ -368,9 +380,8 @@ def map_figure(glass: Glass, relation: Relation, choice: str = PAPER) -> Figure:
         ax.plot(*(outline + 0.5 * cell_cc[2, :2]).T, color="0.5", lw=0.7)
         ax.set(title=name, xlabel="$x$ (Å)", aspect="equal")
     axes[0].set_ylabel("$y$ (Å)")
-    figure.colorbar(shown, ax=list(axes), label="rank in the sample (%)", pad=0.01)
-    panel_letters(list(axes))
-    return figure
+    figure.colorbar(shown, ax=axes, label="rank in the sample (%)", pad=0.01)
+    return axes
 
 
 def _spot(cell_cc: NDArray[np.float64]) -> float:
@@ -392,6 +403,12 @@ def decay_figure(glass: GlassStudy) -> Figure:
             f"too few pairs of searched atoms are nearer than {NEAR:g} Å to see how the activation energy decays with distance"
         )
     figure = new_figure(9.2, 3.6)
+    panel_letters(draw_decay(figure, glass))
+    return figure
+
+
+def draw_decay(figure: Figure | SubFigure, glass: GlassStudy) -> list[Axes]:
+    """Draw the panels of :func:`decay_figure` into a figure or a part of one."""
     plain_ax, log_ax = figure.subplots(1, 2)
     sites = glass.glass.of(PAPER).sites
     volume = sites.volume / len(np.unique(sites.sample_i))
@@ -409,8 +426,7 @@ def decay_figure(glass: GlassStudy) -> Figure:
     log_ax.annotate("paper: $e^{-3}$ at 5.9 Å", (0.98, np.exp(-3.0)), (0, 4), xycoords=("axes fraction", "data"),
                     textcoords="offset points", ha="right", fontsize=8, color="0.35")  # fmt: skip
     plain_ax.legend(loc="upper right")
-    panel_letters([plain_ax, log_ax])
-    return figure
+    return [plain_ax, log_ax]
 
 
 def _decay(ax: Axes, found: Decay, volume: float, number: int, name: str) -> None:

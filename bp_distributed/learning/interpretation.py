@@ -60,6 +60,8 @@ class Settings:
         Trainings of the neuron with all samples; the paper trains nine times.
     neuron_bootstraps : int
         Of melts, for the neuron, which is trained as often for each.
+    shuffles : int
+        Of the intensities among the samples, for what the neuron's correlation is where there is nothing to learn.
     network, neuron : Recipe
     """
 
@@ -67,6 +69,7 @@ class Settings:
     bootstraps: int = 500
     repeats: int = 9
     neuron_bootstraps: int = 30
+    shuffles: int = 5
     network: Recipe = SMALL
     neuron: Recipe = NEURON
 
@@ -271,8 +274,24 @@ def _neuron(glasses: Glasses, settings: Settings) -> dict[str, Any]:
     for share, value in found.items():
         replicas = np.array([_agreement(glasses, neuron, drawn_r, drawn, share) for drawn_r, drawn in drawn_rs])
         pearson[f"{share:g}"] = fisher_interval(value, replicas[np.isfinite(replicas)])
-    return {"weights": weight_r.tolist(), "bins": int(neuron.varies_r.sum()), "repeats": settings.repeats,
-            "bootstraps": len(drawn_rs), "pearson": pearson}  # fmt: skip
+    shuffled = [_shuffled(glasses, settings, number) for number in range(settings.shuffles)]
+    return {
+        "weights": weight_r.tolist(),
+        "bins": int(neuron.varies_r.sum()),
+        "repeats": settings.repeats,
+        "bootstraps": len(drawn_rs),
+        "pearson": pearson,
+        "pearson_shuffled": {share: [one[share] for one in shuffled] for share in pearson},
+    }
+
+
+def _shuffled(glasses: Glasses, settings: Settings, number: int) -> dict[str, float]:
+    """Return the same correlations where the intensities were shuffled among the samples, so that nothing can be learned."""
+    target_s = np.random.default_rng([settings.seed, number]).permutation(glasses.target_s)
+    senseless, every = replace(glasses, target_s=target_s), np.arange(len(target_s))
+    neuron = Neuron(glasses.pdf_scr[:, 0], target_s, settings.neuron)
+    weight_r = neuron.weights(every, glasses.melt_s, range(settings.repeats))
+    return {f"{share:g}": _agreement(senseless, neuron, weight_r, every, share) for share in SHARES}
 
 
 def fisher_interval(value: float, replicas_b: Floats) -> list[float]:

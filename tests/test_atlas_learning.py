@@ -112,7 +112,7 @@ def test_the_best_simple_model_is_recommended(supported):
     advice = supported[1]["recommendation"]
     assert advice["features"] == "partial_pdf"
     assert advice["model"] == "ridge"  # as good as PLS, the Gaussian process and the networks, and simpler
-    assert "boosted trees on partial_pdf" in advice["text"]  # demonstrably worse
+    assert "boosted trees on partial PDF" in advice["text"]  # demonstrably worse
     assert "each predicted by models that never saw its melt" in advice["text"]
     assert "participation" not in advice["best"]
 

@@ -167,7 +167,7 @@ def threshold_figure(scan: Mapping[str, Any]) -> Figure:
         _span_bar(ax, scan[best], f"best {scan[best]['best']:.2f}", curves, COLOURS[3])
         ax.set(xlabel=r"threshold $P_0$", title=title)
     axes[0].set_ylabel(f"MAE ({MICRO_UNIT})")
-    axes[0].legend(handlelength=2.6, loc="upper left")
+    axes[0].legend(handlelength=2.6, loc="upper right")
     panel_letters(list(axes))
     return figure
 
@@ -302,7 +302,7 @@ def _models_axis(ax: Axes, rows: Sequence[Mapping[str, Any]], noise: Sequence[Ma
             floor["mae"], color="0.55", ls=LINES[index + 1], lw=1.0, label=f"noise of the label: {floor['source']}"
         )
     if noise:
-        ax.legend(loc="lower left", fontsize=7)
+        ax.legend(loc="upper right", fontsize=7)
     ax.grid(axis="y", color="0.93", lw=0.6)
     ax.set_axisbelow(True)
 

@@ -68,10 +68,10 @@ def _text(
         gap = behind[chosen.name]
         sentences.append(
             f"The smallest error, {errors[best.name]:.2f}, is that of {_words(best)}, but the difference "
-            f"({gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}], 95 %, melts drawn again) does not tell the two apart, "
+            f"({_signed(gap.value)} [{_signed(gap.low)}, {_signed(gap.high)}], 95 %, melts drawn again) does not tell the two apart, "
             "and of models that cannot be told apart the simplest is the best."
         )
-    worse = [name for name, gap in behind.items() if gap.low > 0.0]
+    worse = [name.replace("_", " ").replace("pdf", "PDF") for name, gap in behind.items() if gap.low > 0.0]
     sentences.append(
         f"{len(worse)} of the {len(behind)} models are demonstrably worse than the best"
         + (f": {', '.join(sorted(worse))}." if worse else ".")
@@ -81,6 +81,10 @@ def _text(
     if groups < FEW_GROUPS:
         sentences.append(f"With {groups} melts these intervals decide nothing: plan more melts.")
     return " ".join(sentences)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _words(model: Evaluated) -> str:

@@ -22,6 +22,7 @@ from bp_distributed.atlas.rows import ROWS, Row, title_of
 from bp_distributed.atlas.shown import Provenance
 from bp_distributed.cli import app
 from bp_distributed.errors import CampaignError, ConfigError
+from bp_distributed.report import ReportContext, write_report
 
 PROVENANCE = Provenance(
     "a <b>planted</b> campaign", "/there", "uuid", "plan", "Cu-Zr_4.eam.fs", "ab" * 32, {"numpy": "2"}
@@ -101,7 +102,7 @@ def test_the_data_keep_their_schema(data):
         data,
         {
             "format": str, "schema": int, "created": str, "campaign": dict, "potential": dict, "versions": dict,
-            "papers": dict, "verdicts": dict, "rows": list, "contradictions": list, "not_said": dict,
+            "papers": dict, "verdicts": dict, "limits": list, "rows": list, "contradictions": list, "not_said": dict,
         },
     )  # fmt: skip
     assert data["schema"] == 1
@@ -197,6 +198,8 @@ def test_the_text_has_every_claim_and_what_is_missing(written, data):
     table = lines[lines.index("| --- | --- | --- | --- | --- | --- |") :]
     assert {line.replace("\\|", "").count("|") for line in table[: table.index("")]} == {7}
     assert "the largest group alike" in text
+    assert data["limits"]
+    assert all(limit in text for limit in data["limits"])
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium here; install it with: sh deploy/debian.sh")
@@ -235,6 +238,12 @@ def test_the_command_writes_an_atlas_of_a_campaign_that_has_nothing_yet(tmp_path
     found = json.loads((campaign.atlas_path.parent / "atlas.json").read_text(encoding="utf-8"))
     assert {row["status"] for row in found["rows"]} == {"missing"}
     assert found["campaign"]["uuid"] == campaign.store.identity["uuid"]
+
+
+def test_the_report_links_to_the_atlas(tmp_path):
+    page = write_report(tmp_path, ReportContext("name", "/there", atlas="../atlas/atlas.html"))
+    assert 'href="../atlas/atlas.html"' in page.read_text(encoding="utf-8")
+    assert "../atlas/" not in write_report(tmp_path, ReportContext("name", "/there")).read_text(encoding="utf-8")
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):

@@ -24,8 +24,9 @@ from bp_distributed.atlas.panel import Missing, Panel, Verdict
 from bp_distributed.atlas.rows import PAPERS, ROWS
 from bp_distributed.atlas.shown import Provenance, Shown, missing_together
 from bp_distributed.atlas.supplement import supplement
+from bp_distributed.captions import limits_of
 from bp_distributed.figures import figure_files
-from bp_distributed.report import render
+from bp_distributed.report import ReportContext, render
 
 if TYPE_CHECKING:
     from bp_distributed.atlas.source import Source
@@ -60,12 +61,13 @@ def write_atlas(
     for row in ROWS:
         rows.append(_shown(row.make(source), folder))
         on_row()
-    created = datetime.now(UTC)
+    created, limits = datetime.now(UTC), limits_of(ReportContext("", "", dataset=source.dataset))
     durable.replace_text(
-        folder / DATA, json.dumps(_data(rows, provenance, created), indent=1, allow_nan=False, ensure_ascii=False)
+        folder / DATA,
+        json.dumps(_data(rows, limits, provenance, created), indent=1, allow_nan=False, ensure_ascii=False),
     )
-    durable.replace_text(folder / TEXT, supplement(rows, source.dataset, provenance, created))
-    durable.replace_text(folder / PAGE, _page(rows, provenance, created))
+    durable.replace_text(folder / TEXT, supplement(rows, limits, source.dataset, provenance, created))
+    durable.replace_text(folder / PAGE, _page(rows, limits, provenance, created))
     return folder / PAGE
 
 
@@ -108,7 +110,7 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | bool | int | float) else str(value)
 
 
-def _data(rows: Sequence[Shown], provenance: Provenance, created: datetime) -> dict[str, Any]:
+def _data(rows: Sequence[Shown], limits: Sequence[str], provenance: Provenance, created: datetime) -> dict[str, Any]:
     return {
         "format": "bp_distributed atlas",
         "schema": SCHEMA,
@@ -118,6 +120,7 @@ def _data(rows: Sequence[Shown], provenance: Provenance, created: datetime) -> d
         "versions": dict(provenance.versions),
         "papers": PAPERS,
         "verdicts": {verdict.value: sum(row.counts[verdict] for row in rows) for verdict in Verdict},
+        "limits": list(limits),
         "rows": [_row_data(row) for row in rows],
         "contradictions": [asdict(one) for one in CONTRADICTIONS],
         "not_said": {paper: list(points) for paper, points in NOT_SAID.items()},
@@ -148,13 +151,15 @@ def _row_data(row: Shown) -> dict[str, Any]:
 # ---- the page ---------------------------------------------------------------------------------------------------------
 
 
-def _page(rows: Sequence[Shown], provenance: Provenance, created: datetime) -> str:
+def _page(rows: Sequence[Shown], limits: Sequence[str], provenance: Provenance, created: datetime) -> str:
     return render(
         "atlas.html",
         context=provenance,
         created=created.strftime("%Y-%m-%d %H:%M UTC"),
         cards=_cards(rows),
         rows=rows,
+        limits=limits,
+        n_claims=sum(len(row.claims) for row in rows),
         missing=missing_together(rows),
         papers=PAPERS,
         verdicts=list(Verdict),

@@ -23,16 +23,21 @@ if TYPE_CHECKING:
 
 _READING = (
     "Intervals are 95 % intervals. “Not decidable at this size” means that the interval holds values on both sides of the claim, or that the "
-    "data needed are not there. “Supported” is said of signs, orderings and forms; no number of the papers is called reproduced."
+    "data needed are not there. “Supported” is said of signs, orderings and forms; no number of the papers is called reproduced. "
+    "Of many 95 % intervals one in twenty misses by chance, so single verdicts may be wrong."
 )
 
 
-def supplement(rows: Sequence[Shown], dataset: xr.Dataset, provenance: Provenance, created: datetime) -> str:
+def supplement(
+    rows: Sequence[Shown], limits: Sequence[str], dataset: xr.Dataset, provenance: Provenance, created: datetime
+) -> str:
     """Return the text.
 
     Parameters
     ----------
     rows : sequence of Shown
+    limits : sequence of str
+        What the data cannot show, in sentences.
     dataset : xarray.Dataset
     provenance : Provenance
     created : datetime
@@ -45,6 +50,8 @@ def supplement(rows: Sequence[Shown], dataset: xr.Dataset, provenance: Provenanc
         "## Table S1. The papers' claims and these data",
         _table(("row", "the paper says", "its value", "ours", "comparable as numbers, and why", "verdict"), _claim_lines(rows)),
         _READING,
+        "## What these data cannot show",
+        *limits,
         "## Figures and their basis",
         *_captions(rows),
         *_missing(rows),

@@ -21,6 +21,8 @@ from bp_distributed.learning.protocol import network_jobs
 from bp_distributed.learning.samples import Samples
 
 SAMPLES, MELTS, MODES, WORKERS, LIMIT_S = 1600, 80, 724, 2, 600.0
+CORE = 2.1
+"""Å; no pair is nearer."""
 
 
 def made_up(seed: int = 0) -> Samples:
@@ -31,13 +33,13 @@ def made_up(seed: int = 0) -> Samples:
     latent_sk = rng.normal(size=(SAMPLES, 4))
     latent_sk[:, 0] += 1.2 * (np.log10(rate_s) - 13.0) + 0.2 * rng.normal(size=MELTS)[melt_s]
     r = (np.arange(120) + 0.5) * 0.1
-    pdf_spr = np.ones((SAMPLES, 3, 120)) * (r > 2.1)
+    pdf_spr = np.ones((SAMPLES, 3, 120)) * (r > CORE)
     for k in range(4):
         for pair in range(3):
             centre = 2.6 + 0.9 * k + 0.3 * pair
             shape_r = np.exp(-(((r - centre) / 0.3) ** 2)) - 0.5 * np.exp(-(((r - centre - 0.6) / 0.4) ** 2))
             pdf_spr[:, pair] += 0.1 * (-1) ** (pair * k) * latent_sk[:, k, None] * shape_r
-    pdf_spr += rng.normal(scale=0.02, size=pdf_spr.shape) * (r > 2.1)
+    pdf_spr += rng.normal(scale=0.02, size=pdf_spr.shape) * (r > CORE)
     soft_k = 1.0 - np.arange(MODES) / MODES
     ratio_sk = 0.5 - 0.35 * soft_k**2 + 0.01 * latent_sk[:, :1] * soft_k + 0.06 * rng.normal(size=(SAMPLES, MODES))
     target_s = 235.0 + latent_sk @ [14.0, 8.0, 5.0, 0.0] + 1.5 * latent_sk[:, 0] ** 2 + 6.0 * rng.normal(size=SAMPLES)

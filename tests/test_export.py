@@ -235,6 +235,12 @@ def test_an_interrupted_export_leaves_the_old_one(dataset, potential, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_only_a_package_is_packed(dataset, potential, tmp_path):
+    with pytest.raises(ConfigError, match=r"got a\.zip, but only a package is packed; name a folder"):
+        export(dataset, potential, [0], ("xyz",), tmp_path / "a.zip")
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_to_export_is_one_sentence(dataset, potential, tmp_path):
     with pytest.raises(CampaignError, match="no sample has a structure yet"):
         export(dataset, potential, [2], ("xyz",), tmp_path / "out")

@@ -88,9 +88,14 @@ def export(
     ------
     CampaignError
         If none of the samples has a structure.
+    ConfigError
+        If ``target`` is to be a zip file.
     StoreError
         If ``target`` is something else.
     """
+    if target.suffix == ".zip":
+        what = f"got {target.name}, but only a package is packed; name a folder, or ask for --format package"
+        raise ConfigError("bpd export", "--out", what)
     with whole(target) as folder:
         write_into(folder, dataset, potential, chosen, formats, advance)
     return target

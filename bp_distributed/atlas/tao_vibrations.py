@@ -469,7 +469,9 @@ def _histogram(ax: Axes, value_s: NDArray[np.float64], kept_s: NDArray[np.bool_]
         min(0.9 * float(value_s.min()), 0.9 * PAPER_INTENSITY[0]), top, int(np.clip(2 * math.sqrt(len(value_s)), 8, 40))
     ).tolist()
     shown, beyond = np.minimum(value_s, top), int((value_s > top).sum())
-    ax.axvspan(*PAPER_INTENSITY, color="0.87", lw=0, zorder=0, label="Tao et al., test samples")
+    ax.axvspan(
+        *PAPER_INTENSITY, facecolor="0.9", edgecolor="0.6", lw=0.7, ls=":", zorder=0, label="Tao et al., test samples"
+    )
     ax.hist(
         shown[kept_s],
         edges,

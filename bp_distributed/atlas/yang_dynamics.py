@@ -29,6 +29,7 @@ from bp_distributed.atlas.resampling import (
     mean,
     over_melts,
     verdict,
+    wilson,
     with_interval,
 )
 from bp_distributed.atlas.rows import title_of
@@ -209,9 +210,8 @@ def _string_claims(moved: Moved) -> tuple[Claim, ...]:
     few = moved.mobile < FEWEST_MOBILE
     scarce = f"; fewer than {FEWEST_MOBILE} atoms moved, too few to judge" if few else ""
     counts = f"{moved.mobile} of {moved.atoms} atoms moved farther than {MOBILE_A:g} Å"
-    follow = difference_of_shares(
-        moved.in_strings, max(moved.mobile, 1), moved.mobile - moved.in_strings, max(moved.mobile, 1)
-    )
+    low, high = wilson(moved.in_strings, moved.mobile)
+    follow = Verdict.SUPPORTED if low > 0.5 else Verdict.CONTRADICTED if high < 0.5 else Verdict.UNDECIDED  # noqa: PLR2004 - most
     return (
         Claim(
             f"Atoms that move farther than {MOBILE_A:g} Å are those of high intensity.", "-",
@@ -222,8 +222,8 @@ def _string_claims(moved: Moved) -> tuple[Claim, ...]:
         Claim(
             "Atoms of high intensity experience string-like motion.", "-",
             f"{counts}, {moved.in_strings} of them in strings of two or more; longest {max(moved.lengths, default=0)}", comparable=False,
-            why="supported if most atoms that moved follow another one (Newcombe's interval)" + scarce,
-            verdict=Verdict.UNDECIDED if few else verdict(follow, low=0.0),
+            why="supported if most atoms that moved follow another one (Wilson's interval of their share)" + scarce,
+            verdict=Verdict.UNDECIDED if few else follow,
         ),
     )  # fmt: skip
 

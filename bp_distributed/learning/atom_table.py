@@ -19,6 +19,9 @@ UNIT = 1e-9
 """ps³; the paper's target is log10(I x 1e9), which is this with I in (rad/ps)⁻³.  In another unit the target would be
 shifted, and no error would change."""
 
+CORE = 2.0
+"""Å; no neighbour is nearer.  What tails of Gaussians leave in there would be blown up by any scaler."""
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
@@ -31,6 +34,7 @@ class Atoms:
     ----------
     pdf_inr : ndarray, shape=(n_atoms, n_elements, n_bins), dimensionless
     r : ndarray, shape=(n_bins,), Å
+        Bins beyond the core, 2 Å.
     species_i, sample_i : ndarray of int, shape=(n_atoms,)
     target_i : ndarray, shape=(n_atoms,)
         log10 of the intensity in 1e-9 ps³.
@@ -54,8 +58,9 @@ class Atoms:
     @classmethod
     def of(cls, request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]]) -> Atoms:
         """Return the atoms that a job was given (see :func:`bp_distributed.learning.atom_inputs.atom_inputs`)."""
+        beyond_r = inputs["r"] > CORE
         return cls(
-            inputs["pdf"], inputs["r"], inputs["species"].astype(np.intp), inputs["sample"].astype(np.intp),
+            inputs["pdf"][:, :, beyond_r], inputs["r"][beyond_r], inputs["species"].astype(np.intp), inputs["sample"].astype(np.intp),
             np.log10(inputs["intensity"] / UNIT), inputs["position"], inputs["cell"], inputs["group"],
             tuple(request["elements"]),
         )  # fmt: skip

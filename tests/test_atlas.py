@@ -77,7 +77,7 @@ def test_a_campaign_without_results_lacks_every_row_and_names_commands(tmp_path)
     for row in ROWS:
         found = row.make(source_of(bare))
         assert isinstance(found, Missing), row.row
-        assert found.row == row.row
+        assert (found.row, found.title) == (row.row, row.title)
         assert found.what
         named = re.findall(r"bpd (\w+)", found.command)
         assert named, found.command
@@ -146,6 +146,17 @@ def test_an_older_figure_of_a_missing_row_goes_and_other_files_stay(written):
     assert not (written / "figures" / "Y3.pdf").exists()
     assert (written / "notes.txt").read_text(encoding="utf-8") == "mine"
     assert not list(written.rglob(".*")), "nothing half-written is left"
+
+
+def test_a_figure_that_data_refuse_is_said_in_the_caption(source, tmp_path):
+    def refuse():
+        raise CampaignError("two points are no curve")
+
+    (tmp_path / "figures").mkdir()
+    panel = replace(ROWS[0].make(source), draw=refuse)
+    shown = atlas_page._shown(panel, tmp_path)
+    assert shown.caption.endswith("No figure: two points are no curve.")
+    assert (shown.pdf, list((tmp_path / "figures").iterdir())) == ("", [])
 
 
 def test_data_without_a_value_are_null():

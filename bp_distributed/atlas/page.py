@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from bp_distributed.atlas.rows import PAPERS, ROWS
 from bp_distributed.atlas.shown import Provenance, Shown, missing_together
 from bp_distributed.atlas.supplement import supplement
 from bp_distributed.captions import limits_of
+from bp_distributed.errors import CampaignError
 from bp_distributed.figures import figure_files
 from bp_distributed.report import ReportContext, render
 
@@ -79,17 +80,19 @@ def _shown(made: Panel | Missing, folder: Path) -> Shown:
     row = Shown(
         made.row, made.title, caption=made.caption, basis=asdict(made.basis), claims=made.claims, values=made.values
     )
-    if made.draw is None:
+    try:
+        figure = made.draw() if made.draw else None
+    except CampaignError as error:
+        figure, row = None, replace(row, caption=f"{row.caption} No figure: {error}.")
+    if figure is None:
         (folder / name).unlink(missing_ok=True)
         return row
-    figure = made.draw()
     picture, printed = figure_files(figure)
     durable.replace_bytes(folder / name, printed)
-    drawn = {
-        "image": base64.b64encode(picture).decode(), "width": round(PIXELS_PER_INCH * figure.get_figwidth()),
-        "pdf": name, "pdf_sha256": hashlib.sha256(printed).hexdigest(),
-    }  # fmt: skip
-    return Shown(**{**vars(row), **drawn})
+    return replace(
+        row, image=base64.b64encode(picture).decode(), width=round(PIXELS_PER_INCH * figure.get_figwidth()),
+        pdf=name, pdf_sha256=hashlib.sha256(printed).hexdigest(),
+    )  # fmt: skip
 
 
 # ---- atlas.json -------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -30,11 +30,8 @@ class Row:
 
     def make(self, source: Source) -> Panel | Missing:
         """Return the row from a campaign's data; what these refuse to show is missing."""
-        try:
-            room = import_module(f"bp_distributed.atlas.{self.room}")
-            made: Callable[[Source], Panel | Missing] = getattr(room, self.row.lower())
-        except (ModuleNotFoundError, AttributeError):
-            return Missing(self.row, self.title, "this row is not built yet", "bpd atlas")
+        room = import_module(f"bp_distributed.atlas.{self.room}")
+        made: Callable[[Source], Panel | Missing] = getattr(room, self.row.lower())
         try:
             return made(source)
         except CampaignError as error:
@@ -76,9 +73,3 @@ ROWS = (
 def title_of(row: str) -> str:
     """Return the title of a row."""
     return next(one.title for one in ROWS if one.row == row)
-
-
-def made_rows(source: Source) -> Iterator[Panel | Missing]:
-    """Yield every row in the papers' order."""
-    for row in ROWS:
-        yield row.make(source)

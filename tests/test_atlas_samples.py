@@ -10,7 +10,7 @@ from scipy.stats import t as student
 from synthetic import given_items
 from synthetic_atlas import N_ATOMS, sample, source_of, trended
 
-from bp_distributed.atlas.basis import alike, basis, groups_alike, known, largest_alike, part, rates_text
+from bp_distributed.atlas.basis import alike, basis, groups_alike, known, largest_alike, part, rates_text, why_not
 from bp_distributed.atlas.panel import Missing, Verdict
 from bp_distributed.atlas.resampling import difference_of_shares, mean, over_melts, slope, verdict, wilson
 from bp_distributed.atlas.tao_inputs import shell_at, t6, t7, t12
@@ -129,6 +129,12 @@ def test_the_basis_counts_samples_atoms_and_rates(rising):
     assert found.rates == "10¹² K/s to 10¹³ K/s (3)"
     assert "0123456789ab" in found.potential
     assert rates_text(np.array([np.nan, 1e13])) == "10¹³ K/s; not known of 1 sample"
+
+
+def test_samples_that_are_no_longer_there_are_said_to_be_gone(rising):
+    none = np.zeros(0, dtype=int)
+    assert basis(rising, none, "how", "how surely").rates == "-"
+    assert why_not(rising, none, tao=True) == "none of these samples is in the dataset"
 
 
 def test_a_part_keeps_each_samples_own_atoms(rising):

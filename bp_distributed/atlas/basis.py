@@ -77,6 +77,8 @@ def rates_text(rate_s: NDArray[np.float64]) -> str:
     """Return cooling rates as people write them, and how many are not known."""
     known = np.unique(rate_s[np.isfinite(rate_s)])
     unknown = int((~np.isfinite(rate_s)).sum())
+    if not len(rate_s):
+        return "-"
     if not len(known):
         return "not known: made elsewhere"
     text = rate_text(known[0]) if len(known) == 1 else f"{rate_text(known[0])} to {rate_text(known[-1])} ({len(known)})"
@@ -190,5 +192,7 @@ def why_not(source: Source, samples: NDArray[np.intp], *, tao: bool, binned: boo
 
     ``binned`` adds that the papers do not give their bins.
     """
+    if not len(samples):
+        return "none of these samples is in the dataset"
     part = source.dataset[["n_atoms", "cooling_rate"]].isel(sample=samples)
     return differences(part, ReportContext("", "", potential_label=source.potential), tao=tao, binned=binned)

@@ -17,7 +17,7 @@ import platform
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
@@ -741,7 +741,7 @@ class Campaign:
 
 def gather_items(store: Store) -> Iterator[GatherItem]:
     """Yield every sample with the results it has; each is loaded, and verified, when its turn comes."""
-    from bp_distributed.gather import GatherItem  # noqa: PLC0415
+    from bp_distributed.gather import LEFT_OUT, GatherItem  # noqa: PLC0415
 
     for sample in store.plan.samples:
         tasks = store.plan.tasks_of(sample.sid)
@@ -761,7 +761,7 @@ def gather_items(store: Store) -> Iterator[GatherItem]:
             seed=made.seed if made else 0,
             replica=made.replica if made else 0,
             rejected=rejected[0] if rejected else "",
-            stages={stage: partial(_load, store, found) for stage, found in there.items()},
+            stages={stage: partial(_load, store, found, LEFT_OUT) for stage, found in there.items()},
             searched_planned=sum(len(task.atoms) for task in tasks),
         )
 
@@ -776,11 +776,12 @@ def _config_text(store: Store) -> str:
     return str(yaml.safe_dump(store.record["config"], sort_keys=False, allow_unicode=True))
 
 
-def _load(store: Store, tasks: Sequence[TaskSpec]) -> xr.Dataset:
-    """Return the result of one stage of one sample, its batches joined."""
+def _load(store: Store, tasks: Sequence[TaskSpec], leave: Collection[str] = ()) -> xr.Dataset:
+    """Return the result of one stage of one sample, its batches joined; variables named in ``leave`` are not read."""
     from bp_distributed.gather import joined  # noqa: PLC0415
 
-    return joined(map(store.load, tasks)) if tasks[0].part else store.load(tasks[0])
+    load = partial(store.load, leave=leave)
+    return joined(map(load, tasks)) if tasks[0].part else load(tasks[0])
 
 
 def _origin(store: Store) -> Origin:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,9 @@ def write(dataset: xr.Dataset, path: Path) -> None:
     dataset.to_netcdf(path, engine="netcdf4", format="NETCDF4", encoding=encoding)
 
 
-def read(path: Path) -> xr.Dataset:
-    """Return a result file, loaded and closed."""
-    with xr.open_dataset(path, engine="netcdf4", decode_times=False, decode_timedelta=False) as stored:
+def read(path: Path, leave: Collection[str] = ()) -> xr.Dataset:
+    """Return a result file, loaded and closed; variables named in ``leave`` stay where they are."""
+    with xr.open_dataset(
+        path, engine="netcdf4", decode_times=False, decode_timedelta=False, drop_variables=list(leave)
+    ) as stored:
         return stored.load()

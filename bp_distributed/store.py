@@ -23,7 +23,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -188,8 +188,8 @@ class Store:
         mark_blocked(self.plan, found)
         return found
 
-    def load(self, task: TaskSpec, *, verify: bool = True) -> xr.Dataset:
-        """Return a committed result; its checksum is verified unless told otherwise.
+    def load(self, task: TaskSpec, *, verify: bool = True, leave: Collection[str] = ()) -> xr.Dataset:
+        """Return a committed result without the variables named in ``leave``; its checksum is verified unless told otherwise.
 
         Raises
         ------
@@ -198,7 +198,7 @@ class Store:
         StoreError
             If there is no committed result.
         """
-        return load_result(self.folder(task), verify=verify)
+        return load_result(self.folder(task), verify=verify, leave=leave)
 
     # ---- quarantine and release -------------------------------------------------------------------------------
 
@@ -262,14 +262,14 @@ def folder_state(folder: Path) -> TaskState:
     return TaskState(state, None, failures, _causes(attempts), _asked(folder, names), len(attempts), running)
 
 
-def load_result(folder: Path, *, verify: bool = True) -> xr.Dataset:
+def load_result(folder: Path, *, verify: bool = True, leave: Collection[str] = ()) -> xr.Dataset:
     """Return the committed result in a task's folder (see :meth:`Store.load`)."""
     from bp_distributed import dataset  # noqa: PLC0415 - xarray costs 0.5 s, and most commands never read a result
 
     manifest = committed(folder)
     if manifest is None:
         raise StoreError(str(folder), "holds no committed result yet; run 'bpd run'")
-    return dataset.read(verified(folder, manifest) if verify else folder / manifest["file"])
+    return dataset.read(verified(folder, manifest) if verify else folder / manifest["file"], leave)
 
 
 def _causes(attempts: Iterable[Attempt]) -> tuple[str, ...]:

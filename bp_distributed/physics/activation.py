@@ -116,11 +116,12 @@ def find_event(
         found = search(region, push_mc, parameters)
         code = found.code
         if code is Code.SUCCESS and found.mode is not None:
-            ends = explore(region, found.saddle_mc, found.mode, parameters.push_over)
             surroundings = landscape.region(centre, _outer_radius(landscape, parameters))
             saddle = settle(surroundings, *_carried(region, found, surroundings), parameters)
-            if saddle.code is not Code.SUCCESS:
-                code, saddle, ends = Code.RELAXED_AWAY, None, None
+            if saddle.code is Code.SUCCESS:
+                ends = explore(region, found.saddle_mc, found.mode, parameters.push_over)
+            else:
+                code, saddle = Code.RELAXED_AWAY, None
     return Event(code, found, saddle, ends, region, surroundings, region.evaluations, region.n_products)
 
 

@@ -23,11 +23,19 @@ from enum import IntEnum
 
 import numpy as np
 
-from bp_distributed.physics.descent import LARGEST_MOVE_A, MOST_PRODUCTS, Place, largest, newton_step, without
+from bp_distributed.physics.descent import (
+    LARGEST_MOVE_A,
+    MOST_PRODUCTS,
+    Place,
+    descend,
+    largest,
+    newton_step,
+    without,
+)
 from bp_distributed.physics.lowest_mode import Mode, lowest_mode
 from bp_distributed.physics.surface import Product, Surface, Vectors
 
-CLIMB_RADIUS_A = 0.1
+CLIMB_RADIUS_A = 0.15
 """Length of a relaxation across the mode, one step of it after each step along: more slides back into the basin."""
 
 SETTLE_STEPS, SETTLE_FLOOR = 40, 0.1
@@ -88,9 +96,8 @@ class SearchParameters:
         Vectors for the first mode and for those that start from the one before; relative change of λ that ends it.
     nsmooth : int
         Steps in which the direction turns from the push to the mode.
-    lost_step, max_lost : float (Å), int
-        Where λ is positive again, the direction of the last negative mode is kept, and this is the step; so many
-        such steps are allowed.
+    max_lost : int
+        Where λ is positive again, the basin's step is taken along the last negative mode; so many times at most.
     eig_step_max, eig_floor : float, Å and eV/Å²
         Step along the mode: |F∥| / max(|λ|, floor), at most the first.
     max_saddle_iter : int
@@ -120,7 +127,6 @@ class SearchParameters:
     lanczos_warm: int = 15
     lanczos_rtol: float = 1e-2
     nsmooth: int = 0
-    lost_step: float = 0.15
     max_lost: int = 20
     eig_step_max: float = 0.18
     eig_floor: float = 0.5
@@ -132,7 +138,7 @@ class SearchParameters:
     push_over: float = 0.15
     connected_energy: float = 1e-3
     connected_displacement: float = 0.2
-    active_radius: float = 12.0
+    active_radius: float = 10.0
     outer_atoms: int = 4000
 
 
@@ -296,9 +302,10 @@ class _Walk:
         """Push until the lowest eigenvalue says that the basin is left."""
         p = self.parameters
         step, guess_mc = p.push_norm, self.push_mc
+        beside_kx = np.concatenate([self.surface.rigid_kx, self.push_mc.reshape(1, -1)])
         for number in range(p.max_basin_iter):
             self.place = Place.on(self.surface, self.place.x_mc + step * self.push_mc)
-            self.place = _relax_across(self.surface, self.place, self.push_mc, p.perp_basin_max, p.perp_basin_force)
+            self.place = descend(self.surface, self.place, beside_kx, p.perp_basin_force, p.perp_basin_max)
             most = p.lanczos_warm if number else p.lanczos_first
             self._find_mode(guess_mc, most)
             self._note("basin")
@@ -322,7 +329,7 @@ class _Walk:
             downhill = float(np.vdot(self.place.forces_mc, along_mc))
             newton = min(p.eig_step_max, abs(downhill) / max(abs(eigenvalue), p.eig_floor))
             # Where it slid back into a basin it goes out again the way it went.
-            length = newton if eigenvalue < 0 else p.lost_step
+            length = newton if eigenvalue < 0 else p.basin_step
             step_mc = self._across(product, along_mc, CLIMB_RADIUS_A, MOST_PRODUCTS)
             step_mc -= math.copysign(length, downhill) * along_mc
             self.place = Place.on(self.surface, self.place.x_mc + step_mc)
@@ -409,36 +416,3 @@ class _Walk:
             stage, float(np.linalg.norm(moved_mc)), self.place.energy, eigenvalue, largest(self.place.forces_mc)
         )
         self.path.append(stop)
-
-
-FIRE_STEP, LARGEST_FIRE_STEP = 0.1, 0.3
-FIRE_MOVE_A = 0.1
-
-
-def _relax_across(surface: Surface, place: Place, push_mc: Vectors, most: int, force: float) -> Place:
-    """Relax across a direction by FIRE, force and velocity kept orthogonal to it.
-
-    References
-    ----------
-    Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006).
-    """
-    beside_kx = np.concatenate([surface.rigid_kx, push_mc.reshape(1, -1)])
-    velocity_mc = np.zeros_like(push_mc)
-    step, mixing, downhill = FIRE_STEP, 0.1, 0
-    across_mc = without(place.forces_mc, beside_kx)
-    for _ in range(most):
-        if largest(across_mc) < force:
-            break
-        if np.vdot(across_mc, velocity_mc) > 0:
-            downhill += 1
-            speed = math.sqrt(np.vdot(velocity_mc, velocity_mc) / np.vdot(across_mc, across_mc))
-            velocity_mc = (1 - mixing) * velocity_mc + mixing * speed * across_mc
-            if downhill > 5:  # noqa: PLR2004 - FIRE's own number
-                step, mixing = min(1.1 * step, LARGEST_FIRE_STEP), 0.99 * mixing
-        else:
-            velocity_mc, downhill, mixing, step = np.zeros_like(push_mc), 0, 0.1, 0.5 * step
-        velocity_mc = velocity_mc + step * across_mc
-        move_mc = step * velocity_mc
-        place = Place.on(surface, place.x_mc + min(1.0, FIRE_MOVE_A / largest(move_mc)) * move_mc)
-        across_mc = without(place.forces_mc, beside_kx)
-    return place

@@ -325,7 +325,7 @@ def y9(source: Source) -> Panel | Missing:
         caption = (
             "Density of states (a) and its reduced form (b) of the inherent structures of glasses warmed step by step; the dotted line is the mean "
             "Debye level of the first. (c) Boson-peak intensity (kernel estimate) of the inherent structures, single samples and mean, and the share "
-            "of samples whose inherent structure is no longer that of the glass. An inherent structure that has not changed has the very same "
+            f"of samples whose inherent structure is no longer that of the glass; dotted: the paper's {PAPER_TG:g} K. An inherent structure that has not changed has the very same "
             "spectrum: what is seen here is not the anharmonicity of a basin but a walk to other ones. (d) Volume on cooling. "
             f"{warmed.sentence}. {on_cooling}"
         )
@@ -441,11 +441,16 @@ def _intensities(ax: Axes, dataset: xr.Dataset) -> None:
     ax.plot(kelvin_t, value_st.T, color="0.7", lw=0.7, marker=".", ms=3)
     ax.plot(kelvin_t, np.nanmean(value_st, axis=0), color=COLOURS[0], marker="o", label="mean intensity")
     ax.axvline(PAPER_TG, color="black", ls=":", lw=1.0)
-    ax.set(xlabel="temperature (K)", ylabel=f"intensity ({MICRO_UNIT})", title="boson peak", ylim=(0, None))
+    ax.set(
+        xlabel="temperature (K)",
+        ylabel=f"intensity ({MICRO_UNIT})",
+        title="boson peak",
+        ylim=(0, 1.5 * np.nanmax(value_st)),
+    )
     other = ax.twinx()
     moved_t = 100.0 * np.mean(dataset["inherent_displacement"].to_numpy() >= UNMOVED_A, axis=0)
     other.plot(kelvin_t, moved_t, color=COLOURS[1], ls="--", marker="s", mfc="white", label="samples in another basin")
-    other.set(ylabel="samples in another basin (%)", ylim=(-5, 105))
+    other.set(ylabel="samples in another basin (%)", ylim=(0, 105))
     handles = [*ax.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]]
     names = [str(handle.get_label()) for handle in handles]
     ax.legend(handles, names, loc="lower right", frameon=True, framealpha=1.0, edgecolor="none")

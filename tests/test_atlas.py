@@ -106,7 +106,7 @@ def test_the_data_keep_their_schema(data):
         },
     )  # fmt: skip
     assert data["schema"] == 1
-    of_types(data["campaign"], {"name": str, "uuid": str, "plan_sha256": str})
+    of_types(data["campaign"], {"name": str, "uuid": str, "plan_sha256": str, "config": str})
     of_types(data["potential"], {"label": str, "sha256": str})
     for row in data["rows"]:
         if row["status"] == "missing":

@@ -33,7 +33,7 @@ from bp_distributed.atlas.resampling import (
     with_interval,
 )
 from bp_distributed.atlas.rows import title_of
-from bp_distributed.atlas.tao_vibrations import CUT, share_below
+from bp_distributed.atlas.tao_vibrations import CUT, share_below, widths
 from bp_distributed.captions import number, span
 from bp_distributed.figures import (
     COLOURS,
@@ -319,7 +319,7 @@ def t12(source: Source) -> Panel | Missing:
     }  # fmt: skip
     return Panel(
         "T12", title_of("T12"), caption,
-        basis(source, chosen.samples, "Eq. 4 with the prefactor 1/3N over all modes known, histogram bins", UNCERTAINTY),
+        basis(source, chosen.samples, f"Eq. 4 with the prefactor 1/3N over all modes known, {widths(dataset)}", UNCERTAINTY),
         claims, lambda: atomic_figure(dataset, chosen.samples), values,
     )  # fmt: skip
 

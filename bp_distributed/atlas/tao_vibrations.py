@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -259,9 +260,17 @@ def t4(source: Source) -> Panel | Missing:
     }
     return Panel(
         "T4", title_of("T4"), caption,
-        basis(source, chosen.samples, "; ".join(text for _, text in _INTENSITIES.values()), UNCERTAINTY),
+        basis(source, chosen.samples, f"{'; '.join(text for _, text in _INTENSITIES.values())}; {widths(dataset)}", UNCERTAINTY),
         claims, lambda: peak_figure(dataset, chosen.samples, levels, peaks), values,
     )  # fmt: skip
+
+
+def widths(dataset: xr.Dataset) -> str:
+    """Return the widths that an intensity depends on."""
+    omega = dataset["omega"].to_numpy()
+    kernel = (json.loads(dataset.attrs.get("bp_config", "{}")).get("vibration") or {}).get("kernel_width")
+    bins = f"bins of {omega[1] - omega[0]:.3g} rad/ps from 0"
+    return f"{bins}, kernel of {kernel:g} rad/ps" if kernel else bins
 
 
 def _ours(found: Trend, unit: str) -> str:

@@ -14,7 +14,7 @@ from bp_distributed.atlas.panel import Claim, Missing, Panel, Verdict
 from bp_distributed.atlas.resampling import UNCERTAINTY, as_values, mean, over_melts, verdict, wilson, with_interval
 from bp_distributed.atlas.rows import title_of
 from bp_distributed.atlas.tao_samples import sample_map
-from bp_distributed.atlas.tao_vibrations import reduced, scaled
+from bp_distributed.atlas.tao_vibrations import reduced, scaled, widths
 from bp_distributed.captions import PAPER_ATOMS, spread
 from bp_distributed.figures import MICRO_THZ, PAPER_DEBYE_LEVEL, new_figure, panel_letters, styled
 from bp_distributed.physics.correlation import Estimate
@@ -108,7 +108,7 @@ def y2(source: Source) -> Panel | Missing:
     }  # fmt: skip
     return Panel(
         "Y2", title_of("Y2"), caption,
-        basis(source, samples, "histogram of modes; Debye level from the non-affine moduli", UNCERTAINTY),
+        basis(source, samples, f"{widths(dataset)}; Debye level from the non-affine moduli", UNCERTAINTY),
         claims, lambda: peak_figure(dataset, samples), values,
     )  # fmt: skip
 

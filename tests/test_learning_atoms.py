@@ -10,6 +10,7 @@ from synthetic_atoms import WINDOW, atoms, dataset_of, glass
 
 os.environ["KERAS_BACKEND"] = "jax"
 
+from bp_distributed.config import default_potential
 from bp_distributed.errors import CampaignError
 from bp_distributed.learning import atom_scores, groups
 from bp_distributed.learning.atom_candidates import (
@@ -35,6 +36,10 @@ from bp_distributed.learning.landmarks import landmarks, shells
 from bp_distributed.learning.network import Recipe, quiet_keras, read_network
 from bp_distributed.learning.parts import split_at_random, split_by_melt
 from bp_distributed.learning.saturation import saturation
+from bp_distributed.learning.stiffness import local_stiffness
+from bp_distributed.physics.configuration import Configuration
+from bp_distributed.physics.eam import evaluate
+from bp_distributed.physics.potential import read_potential
 
 TINY = {"hidden": [16], "optimizer": "adam", "learning_rate": 3e-3, "updates": 640, "patience": 320}
 REQUEST = {
@@ -53,8 +58,11 @@ def inputs():
 @pytest.fixture(scope="module")
 def learned(inputs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("atoms")
-    stiffness = 5.0 * (inputs["intensity"] / 1e-9) ** -0.5
-    found = atoms_job(REQUEST, {**inputs, "stiffness": stiffness}, folder)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            "bp_distributed.learning.atoms.local_stiffness", lambda *_: 5.0 * (inputs["intensity"] / 1e-9) ** -0.5
+        )
+        found = atoms_job({**REQUEST, "potential_file": "given"}, inputs, folder)
     return found, folder
 
 
@@ -93,6 +101,25 @@ def test_recursive_averages_equal_a_naive_loop():
 
 def test_rebinning_takes_means_and_drops_the_rest():
     assert rebinned(np.arange(7.0).reshape(1, 1, 7), 3).ravel().tolist() == [1.0, 4.0]
+
+
+def test_stiffness_is_the_trace_of_the_hessian_by_finite_differences():
+    path = default_potential()
+    inputs = atoms(n_samples=1, n_melts=1)
+    table = Atoms.of(REQUEST, inputs)
+    found = local_stiffness(table, path)
+    potential = read_potential(path, ["Cu", "Zr"])
+    for atom in (3, 200):
+        trace = 0.0
+        for axis in range(3):
+            forces = []
+            for step in (-1e-4, 1e-4):
+                moved = inputs["position"].copy()
+                moved[atom, axis] += step
+                configuration = Configuration(moved, inputs["cell"][0], inputs["species"], ("Cu", "Zr"))
+                forces.append(evaluate(configuration, potential).forces_ic[atom, axis])
+            trace -= (forces[1] - forces[0]) / 2e-4
+        assert found[atom] == pytest.approx(trace / potential.masses_e[inputs["species"][atom]], rel=1e-4)
 
 
 # ---- models and scores ------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ from bp_distributed.learning.atom_models import Features
 from bp_distributed.learning.atom_network import Networks
 from bp_distributed.learning.atom_table import Atoms
 from bp_distributed.learning.parts import Part, split_at_random, split_by_melt
+from bp_distributed.learning.stiffness import local_stiffness
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -57,9 +58,9 @@ def atoms_job(request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]], fo
     Parameters
     ----------
     request : mapping
-        ``elements``, and any field of :class:`Settings`.
+        ``elements``, and any field of :class:`Settings`; ``potential_file``, if there shall be a model that uses it.
     inputs : mapping
-        From :func:`bp_distributed.learning.atom_inputs.atom_inputs`; ``stiffness`` (atom) in eV/Å²/amu may be added.
+        From :func:`bp_distributed.learning.atom_inputs.atom_inputs`.
     folder : Path
         Gets the network trained on all samples.
 
@@ -74,7 +75,8 @@ def atoms_job(request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]], fo
     parts = split_by_melt(
         atoms.group_s, atoms.sample_i, min(settings.folds, n_melts), settings.most_trained, settings.seed
     )
-    features = features_of(atoms, inputs.get("stiffness"), settings)
+    potential = request.get("potential_file")
+    features = features_of(atoms, local_stiffness(atoms, Path(potential)) if potential else None, settings)
     networks = Networks(settings.network)
     fits = fits_of(networks, Networks(settings.modern))
     found = {name: crossed(fits[name], features_if, atoms, parts) for name, features_if in features.items()}

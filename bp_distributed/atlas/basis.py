@@ -96,6 +96,15 @@ def known(dataset: xr.Dataset, *names: str) -> NDArray[np.bool_]:
     return known_s
 
 
+def known_atoms(dataset: xr.Dataset, name: str) -> NDArray[np.bool_]:
+    """Tell for each sample whether any of its atoms has a value of a variable."""
+    if name not in dataset:
+        return np.zeros(dataset.sizes["sample"], dtype=bool)
+    sizes = dataset["row_size"].to_numpy()
+    owner_i = np.repeat(np.arange(len(sizes)), sizes)
+    return np.bincount(owner_i, np.isfinite(dataset[name].to_numpy()), len(sizes)) > 0
+
+
 def alike(dataset: xr.Dataset, usable_s: NDArray[np.bool_]) -> Alike:
     """Return the largest group of usable samples of one size and one composition.
 

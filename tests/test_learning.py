@@ -22,7 +22,7 @@ from bp_distributed.learning.fan_out import LearningJob, _alone, committed, fan_
 from bp_distributed.learning.network import Recipe, Trainer, load_network
 from bp_distributed.learning.noise import floors, replicate_spread
 from bp_distributed.learning.protocol import MODEL_NAME, baselines_job, fits_job, turns_of
-from bp_distributed.learning.samples import features_of, samples_of
+from bp_distributed.learning.samples import features_of, learnable, samples_of
 from bp_distributed.learning.saturation import saturation
 from bp_distributed.learning.scores import drawn_counts, mae, mean_interval, paired_difference, r2, spearman
 from bp_distributed.learning.splits import repeated_splits, single_samples, validation_folds
@@ -169,8 +169,20 @@ def test_samples_of_other_size_or_composition_are_left_out_and_counted():
     assert found.arrays["energy"] == pytest.approx(-4.95, abs=0.05)  # eV per atom
 
 
+def test_where_hardly_a_sample_has_a_peak_the_robust_intensity_is_learned_and_said():
+    items = [replace(item, rejected="no_boson_peak") for item in melted_items(n_melts=4, n_atoms=108)]
+    dataset = gather(items, {})
+    found = learnable(dataset, "intensity")
+    assert (found.label, len(found)) == ("robust_intensity", 11)
+    assert "with 'intensity' no sample has" in found.note
+    values = dataset["robust_intensity"].to_numpy()[:11] * 1e6
+    assert found.target_s == pytest.approx(values)
+    with pytest.raises(CampaignError, match="no sample has"):
+        samples_of(dataset, "intensity")
+
+
 def test_too_little_is_refused():
-    with pytest.raises(CampaignError, match=r"4 usable samples from 2 melt.*at least 10 samples from 2 melts"):
+    with pytest.raises(CampaignError, match=r"4 usable samples from 2 melt.*at least 8 samples from 2 melts"):
         samples_of(gather(melted_items(n_melts=2, n_atoms=108), {}))
     with pytest.raises(CampaignError, match="holds no 'participation_ratio'; run the stage 'vibration'"):
         samples_of(gather(melted_items(n_melts=2, n_atoms=108), {}).drop_vars("participation_ratio"))

@@ -67,7 +67,14 @@ def _who(found: Learned) -> str:
     """Return in one sentence what was learned from."""
     facts = found["samples"]
     left_out = "; ".join(f"{count} {reason}" for reason, count in facts["left_out"].items() if count)
-    return f"{facts['samples']} samples of {facts['melts']} melts" + (f" (left out: {left_out})" if left_out else "")
+    counted = f"{facts['samples']} samples of {facts['melts']} melts" + (f" (left out: {left_out})" if left_out else "")
+    return f"{counted}; {facts['note']}" if facts["note"] else counted
+
+
+def _why_not(source: Source, found: Learned) -> str:
+    """Return why errors are not the paper's."""
+    why = why_not(source, _places(source, found), tao=True, binned=True)
+    return why if found["samples"]["label"] == "intensity" else f"{why}; the label is another estimate of the intensity"
 
 
 def _interval(found: Mapping[str, Any], unit: str = "µTHz⁻³", sign: str = "+") -> str:
@@ -195,7 +202,7 @@ def t9(source: Source) -> Panel | Missing:
     scheme = found["networks"][_BY_MELT]
     if len(scheme["inputs"]) < 4:  # noqa: PLR2004 - the paper's
         return _incomplete("T9", "not all of the four inputs were learned from")
-    why = why_not(source, _places(source, found), tao=True, binned=True)
+    why = _why_not(source, found)
     recommended = found["recommendation"]
     caption = (
         "(a) Mean absolute error and (b) R² of the paper's networks on its four inputs, architecture chosen inside the "
@@ -319,7 +326,7 @@ def t10(source: Source) -> Panel | Missing:
     if set(parity) != {"fixed", "splits"}:
         return _incomplete("T10", "the networks on the partial PDF are not complete")
     each = parity["splits"]
-    why = why_not(source, _places(source, found), tao=True, binned=True)
+    why = _why_not(source, found)
     above_mean = _compared(found["orderings"], _network("partial_pdf"), "mean on total_pdf")
     top = {**each["top_minus_rest"], "groups": each["melts"]}
     top["sign"] = (

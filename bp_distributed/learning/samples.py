@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +32,7 @@ PAPER_THRESHOLD = 0.28
 INPUTS = ("participation_ratio", "binary_participation_ratio", "total_pdf", "partial_pdf")
 """The paper's four inputs."""
 PROPERTIES = {"energy": "energy per atom (eV)", "density": "density (g cm⁻³)", "shear_modulus": "shear modulus (GPa)"}
-MIN_SAMPLES = 10
+MIN_SAMPLES = 8
 MIN_MELTS = 2
 
 Floats = NDArray[np.float64]
@@ -57,6 +57,10 @@ class Samples:
     composition : mapping of str to float
     left_out : mapping of str to int
         Samples that are not used, by reason.
+    label : {"intensity", "robust_intensity"}
+        What the target is.
+    note : str
+        Why it is not what was asked for; empty if it is.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -67,6 +71,8 @@ class Samples:
     n_atoms: int
     composition: Mapping[str, float]
     left_out: Mapping[str, int]
+    label: str = "intensity"
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.target_s)
@@ -85,6 +91,28 @@ class Samples:
     def rate_s(self) -> Floats:
         """Cooling rates, K/s; NaN for structures made elsewhere."""
         return self.arrays["rate"]
+
+
+def learnable(dataset: xr.Dataset, target: str) -> Samples:
+    """Return the samples to learn from; if too few have a paper-style peak, with the robust intensity instead.
+
+    Small cells hold too few modes for the paper's peak to stand out of its noise, so most are rejected; the robust
+    estimate exists for them too.
+
+    Raises
+    ------
+    CampaignError
+        As :func:`samples_of`.
+    """
+    try:
+        return samples_of(dataset, target)
+    except CampaignError as error:
+        if target != "intensity" or "robust_intensity" not in dataset:
+            raise
+        return replace(
+            samples_of(dataset, "robust_intensity"),
+            note=f"learned from 'robust_intensity', which rejects no sample for lack of a peak; with 'intensity' {error}",
+        )
 
 
 def samples_of(dataset: xr.Dataset, target: str = "intensity") -> Samples:
@@ -169,6 +197,7 @@ def _table(dataset: xr.Dataset, target: str, kind: Any, elements: list[str], lef
         n_atoms,
         {name: float(share) for name, share in zip(elements, kind[1], strict=True)},
         left_out,
+        target,
     )
 
 

@@ -20,7 +20,7 @@ from bp_distributed import durable
 from bp_distributed.errors import CampaignError, StoreError
 from bp_distributed.learning.fan_out import ARRAYS, Ended, LearningJob, committed, fan_out, plain
 from bp_distributed.learning.protocol import Settings, protocol_jobs
-from bp_distributed.learning.samples import Samples, samples_of
+from bp_distributed.learning.samples import Samples, learnable
 from bp_distributed.learning.summary import summarise
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def study_of(dataset: xr.Dataset, settings: Settings, target: str, load: Load, f
     CampaignError
         If there is too little to learn from.
     """
-    samples = samples_of(dataset, target)
-    jobs, left_out = protocol_jobs(samples, settings), {}
+    samples = learnable(dataset, target)
+    jobs, left_out = protocol_jobs(samples, settings), {"'intensity'": samples.note} if samples.note else {}
     request = {"elements": list(samples.composition), "seed": settings.seed}
     jobs.append(LearningJob("interpretation", {"kind": "interpretation", **request}, samples.arrays))
     try:

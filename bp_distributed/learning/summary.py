@@ -108,6 +108,8 @@ def _facts(samples: Samples) -> dict[str, Any]:
         "composition": dict(samples.composition),
         "rates_K_per_s": [float(rate_s.min()), float(rate_s.max())] if len(rate_s) else [],
         "left_out": dict(samples.left_out),
+        "label": samples.label,
+        "note": samples.note,
         "modes": samples.arrays["participation_ratio"].shape[1],
         "sample_id": samples.sample_id_s.tolist(),
         "target_mean": float(samples.target_s.mean()),

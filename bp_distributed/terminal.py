@@ -679,8 +679,8 @@ def learn_with_display(campaign: Campaign, workers: int | None) -> int:
         ended = study.run(workers, lambda name: advance())  # noqa: ARG005 - the bar counts
     for name, words in ended.failures.items():
         console.print(f"[red]failed[/red]: {name}: {(words.splitlines() or ['?'])[-1]}", soft_wrap=True)
-    for name, why in study.left_out.items():
-        console.print(f"[yellow]note[/yellow]: {name}: {why}")
+    for note in study.notes:
+        console.print(f"[yellow]note[/yellow]: {note}")
     console.print(
         f"{ended.computed} of {len(study.jobs)} jobs had to run: {study.folder / 'learning.json'}", soft_wrap=True
     )

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from synthetic import melted_items
-from synthetic_learning import R, samples
+from synthetic_learning import SMALL, R, samples
 
+from bp_distributed import terminal
+from bp_distributed.cli import UNFINISHED
 from bp_distributed.errors import CampaignError, LockedError, StoreError
 from bp_distributed.gather import gather
 from bp_distributed.learning import baselines
@@ -21,11 +24,12 @@ from bp_distributed.learning.evaluate import evaluated, in_bands
 from bp_distributed.learning.fan_out import LearningJob, _alone, committed, fan_out, load_result
 from bp_distributed.learning.network import Recipe, Trainer, load_network
 from bp_distributed.learning.noise import floors, replicate_spread
-from bp_distributed.learning.protocol import MODEL_NAME, baselines_job, fits_job, turns_of
+from bp_distributed.learning.protocol import MODEL_NAME, baselines_job, fits_job, protocol_jobs, turns_of
 from bp_distributed.learning.samples import features_of, learnable, samples_of
 from bp_distributed.learning.saturation import saturation
 from bp_distributed.learning.scores import drawn_counts, mae, mean_interval, paired_difference, r2, spearman
 from bp_distributed.learning.splits import repeated_splits, single_samples, validation_folds
+from bp_distributed.learning.study import Study, load_learning
 
 QUICK = Recipe((16,), "adam", 3e-3, 0.0, 1e-5, 16, 1280, 640)
 SPLITS = {"scheme": "splits", "by": "melt", "repeats": 5, "seed": 0}
@@ -364,6 +368,42 @@ def test_after_a_kill_only_missing_jobs_run(tmp_path):
     assert ended.computed == 4 - there
     assert len(ended.results) == 4
     assert (tmp_path / "job-0" / "result.json").stat().st_mtime_ns == before
+
+
+def test_a_study_writes_what_it_learned_and_has_then_nothing_to_do(tmp_path):
+    found = samples(n_samples=40, n_melts=8)
+    names = ("mean-splits-melt", "ridge-splits-melt", "line-splits-melt")
+    jobs = [job for job in protocol_jobs(found, SMALL) if job.name in names]
+    study = Study(tmp_path, found, SMALL, jobs, ["a note"])
+    assert (study.missing, study.is_current) == (3, False)
+    with pytest.raises(StoreError, match="no such file; 'bpd learn' writes it"):
+        load_learning(tmp_path)
+    assert study.run(0).computed == 3
+    content = load_learning(tmp_path)
+    assert {row["model"] for row in content["models"]} == {"mean", "ridge", "line"}
+    assert content["notes"] == ["a note"]
+    assert content["samples"]["melts"] == 8
+    assert (study.missing, study.is_current) == (0, True)
+    assert study.run(0).computed == 0
+    assert load_learning(tmp_path) == content
+    (tmp_path / "learning.json").write_text("{", encoding="utf-8")
+    with pytest.raises(StoreError, match="is damaged"):
+        load_learning(tmp_path)
+
+
+def test_the_command_says_what_failed_and_when_nothing_is_left(tmp_path, monkeypatch, capsys):
+    found = samples(n_samples=40, n_melts=8)
+    good = next(job for job in protocol_jobs(found, SMALL) if job.name == "mean-splits-melt")
+    bad = LearningJob("bad", {**good.request, "models": ["oracle"]}, good.inputs)
+    campaign = SimpleNamespace(study=lambda: Study(tmp_path, found, SMALL, [good, bad], ["a note"]))
+    assert terminal.learn_with_display(campaign, 0) == UNFINISHED
+    said = capsys.readouterr().out
+    assert "failed: bad: KeyError: 'oracle'" in said
+    assert "a note" in said
+    assert "2 of 2 jobs had to run" in said
+    campaign.study = lambda: Study(tmp_path, found, SMALL, [good])
+    assert terminal.learn_with_display(campaign, 0) == 0
+    assert "nothing to do: 1 jobs of learning are done" in capsys.readouterr().out
 
 
 def test_two_do_not_work_in_one_folder(tmp_path):

@@ -44,15 +44,15 @@ class Study:
     samples : Samples
     settings : Settings
     jobs : list of LearningJob
-    left_out : dict of str to str
-        Jobs that cannot be, and why.
+    notes : list of str
+        What must be said with the results: what cannot be learned, or from something else, and why.
     """
 
     folder: Path
     samples: Samples
     settings: Settings
     jobs: list[LearningJob]
-    left_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def missing(self) -> int:
@@ -82,7 +82,7 @@ class Study:
                 _write(self.folder / f"{name}.json", ended.results[name].facts)
         results = {name: result for name, result in ended.results.items() if name not in WHOLE}
         found = summarise(self.samples, results, self.settings)
-        _write(self.folder / LEARNING, {**found, "failures": ended.failures, "left_out_jobs": self.left_out})
+        _write(self.folder / LEARNING, {**found, "failures": ended.failures, "notes": self.notes})
         return ended
 
 
@@ -105,14 +105,14 @@ def study_of(dataset: xr.Dataset, settings: Settings, target: str, load: Load, f
         If there is too little to learn from.
     """
     samples = learnable(dataset, target)
-    jobs, left_out = protocol_jobs(samples, settings), {"'intensity'": samples.note} if samples.note else {}
+    jobs, notes = protocol_jobs(samples, settings), [samples.note] if samples.note else []
     request = {"elements": list(samples.composition), "seed": settings.seed}
     jobs.append(LearningJob("interpretation", {"kind": "interpretation", **request}, samples.arrays))
     try:
         jobs.append(LearningJob("atoms", {"kind": "atoms", **request}, _atom_inputs(dataset, samples, load)))
     except CampaignError as error:
-        left_out["atoms"] = str(error)
-    return Study(folder, samples, settings, jobs, left_out)
+        notes.append(f"nothing is learned from single atoms: {error}")
+    return Study(folder, samples, settings, jobs, notes)
 
 
 def _atom_inputs(dataset: xr.Dataset, samples: Samples, load: Load) -> Any:

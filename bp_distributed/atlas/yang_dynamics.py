@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bp_distributed.atlas.basis import Alike, alike, basis, entries, known, lacking, melts_of, why_not
+from bp_distributed.atlas.basis import Alike, alike, basis, entries, known, known_atoms, lacking, melts_of, why_not
 from bp_distributed.atlas.cooling import (
     PAPER_TG,
     WINDOWS,
@@ -33,7 +33,6 @@ from bp_distributed.atlas.resampling import (
     with_interval,
 )
 from bp_distributed.atlas.rows import title_of
-from bp_distributed.atlas.tao_inputs import known_atoms
 from bp_distributed.captions import number
 from bp_distributed.figures import (
     COLOURS,
@@ -49,8 +48,11 @@ from bp_distributed.figures import (
 from bp_distributed.gather import of_sample
 from bp_distributed.physics.mean_force import OUTSIDE, MeanForce, harmonic_crystal, mean_force
 from bp_distributed.physics.string_motion import MOBILE_A, find_strings
+from bp_distributed.physics.structure import element_pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -68,6 +70,12 @@ FEWEST_MOBILE = 10
 """Atoms that moved, below which nothing is said of strings."""
 
 MICRO_UNIT_TEXT = "µTHz⁻³"
+
+CRYSTAL_BIN = 0.02
+"""Å; its distances are known without counting."""
+
+PLACES = {"left": -OUTSIDE, "right": OUTSIDE, "right_twice": 2.0 * OUTSIDE}
+"""Half-widths of the fit from its bottom at which the mean force is held against its parabola."""
 
 UNMOVED_A = 1e-3
 """Root mean square displacement below which an inherent structure is the same one."""
@@ -463,82 +471,98 @@ def _intensities(ax: Axes, dataset: xr.Dataset) -> None:
 def y10(source: Source) -> Panel | Missing:
     """Return the row of the mean force: how far from a parabola it is, and how far that of a harmonic crystal is."""
     dataset = source.dataset
-    chosen = alike(dataset, known(dataset, "total_pdf"))
+    chosen = alike(dataset, known(dataset, "partial_pdf"))
     if not len(chosen.samples):
         return lacking(source, "Y10", "no sample has pair distribution functions yet")
-    r_b = dataset["r"].to_numpy()
-    pdf_sb = dataset["total_pdf"].to_numpy()[chosen.samples].astype(np.float64)
+    r_b, pair = dataset["r"].to_numpy(), _most_frequent(dataset, int(chosen.samples[0]))
+    pdf_sb = dataset["partial_pdf"].to_numpy()[chosen.samples, pair].astype(np.float64)
+    name = str(dataset["element_pair"].to_numpy()[pair])
     mine = mean_force(r_b, pdf_sb.mean(axis=0))
     if mine is None:
-        return lacking(
-            source, "Y10", "the first peak of g(r) has too few bins to fit; choose a smaller 'structure.bin_width'"
-        )
-    crystal = mean_force(r_b, harmonic_crystal(r_b, mine.bottom, mine.curvature**-0.5))
-    places = {"left": -OUTSIDE, "right": OUTSIDE, "right_nearer": OUTSIDE - 1.0}
+        what = f"the first peak of g(r) of {name} has too few bins to fit; choose a smaller 'structure.bin_width'"
+        return lacking(source, "Y10", what)
+    fine_b = np.arange(2.0, 6.0, CRYSTAL_BIN)
+    crystal = mean_force(fine_b, harmonic_crystal(fine_b, mine.bottom, mine.curvature**-0.5))
     melts = melts_of(dataset, chosen.samples)
-    single = [mean_force(r_b, one) for one in pdf_sb]
-    found = {
-        name: over_melts(mean(np.array([math.nan if one is None else one.departure(place) for one in single])), melts)
-        for name, place in places.items()
+    found = {side: over_melts(_departure(r_b, pdf_sb, place), melts) for side, place in PLACES.items()}
+    same = {
+        side: math.nan if crystal is None else crystal.departure(place * mine.half_width / crystal.half_width)
+        for side, place in PLACES.items()
     }
-    same = {name: math.nan if crystal is None else crystal.departure(place) for name, place in places.items()}
     caption = (
-        f"Potential of mean force w(r) = −k_BT ln g(r) of the inherent structures, in units of k_BT, and the parabola through its valley "
-        f"({mine.n_fitted} bins, {mine.fitted[0]:.2f} to {mine.fitted[1]:.2f} Å): (a) all pairs, (b) by elements. Grey: an fcc crystal of the same nearest "
-        "distance whose distances scatter as Gaussians of the same width, as in a perfectly harmonic solid. An inherent structure has no temperature, "
-        f"so the scale of w is arbitrary. {chosen.sentence}."
+        f"Potential of mean force w(r) = −k_BT ln g(r) of the inherent structures, in units of k_BT, and the parabola through its valley: (a) {name}, "
+        f"the most frequent pair ({mine.n_fitted} bins, {mine.fitted[0]:.2f} to {mine.fitted[1]:.2f} Å); (b) every pair of elements, and all together, without a parabola where the peak has none. "
+        "Grey: an fcc crystal of the same nearest distance whose distances scatter as Gaussians of the width of that parabola, as in a harmonic solid. "
+        f"An inherent structure has no temperature, so the scale of w is arbitrary. {chosen.sentence}."
     )
     values = {
-        "bottom_angstrom": mine.bottom, "curvature_kT_per_angstrom2": mine.curvature, "fitted_angstrom": list(mine.fitted),
-        "departure": {name: as_values(one) for name, one in found.items()}, "departure_of_a_harmonic_crystal": same,
+        "pair": name, "bottom_angstrom": mine.bottom, "curvature_kT_per_angstrom2": mine.curvature, "fitted_angstrom": list(mine.fitted),
+        "departure": {side: as_values(one) for side, one in found.items()}, "departure_of_a_harmonic_crystal": same,
     }  # fmt: skip
     return Panel(
         "Y10", title_of("Y10"), caption,
-        basis(source, chosen.samples, "parabola by least squares where g exceeds 1/e of its maximum; departure: (w − parabola)/(rise of the parabola) "
+        basis(source, chosen.samples, "parabola by least squares where g exceeds half its maximum; departure: (w − parabola)/(rise of the parabola) "
               f"{OUTSIDE:g} half-widths of the fit away from its bottom", UNCERTAINTY),
-        _mean_force_claims(found, same), lambda: mean_force_figure(dataset, chosen, mine, crystal), values,
+        _mean_force_claims(name, found, same), lambda: mean_force_figure(dataset, chosen, mine, name, crystal), values,
     )  # fmt: skip
 
 
-def _mean_force_claims(found: dict[str, Estimate], same: dict[str, float]) -> tuple[Claim, ...]:
-    departs = (
-        Verdict.SUPPORTED
-        if Verdict.SUPPORTED in {verdict(found["right"], high=0.0), verdict(found["right"], low=0.0)}
-        else Verdict.UNDECIDED
-    )
-    as_much = same["right"] < 0.5 * found["right"].value < 0
-    both = (
-        f"a harmonic crystal departs by {number(same['right'])}, the glass by {with_interval(found['right'])}; one half-width nearer by "
-        f"{number(same['right_nearer'])} and {with_interval(found['right_nearer'])}"
-    )
+def _most_frequent(dataset: xr.Dataset, sample: int) -> int:
+    """Return the place of the pair of elements of which a sample has most."""
+    share_e = dataset["composition"].to_numpy()[sample]
+    pairs = element_pairs(len(share_e))
+    return int(np.argmax([share_e[a] * share_e[b] * (1 if a == b else 2) for a, b in pairs]))
+
+
+def _departure(
+    r_b: NDArray[np.float64], pdf_sb: NDArray[np.float64], half_widths: float
+) -> Callable[[NDArray[np.intp]], float]:
+    """Return the departure from the parabola of the mean g of samples, as a statistic of the samples."""
+
+    def of(samples: NDArray[np.intp]) -> float:
+        one = mean_force(r_b, pdf_sb[samples].mean(axis=0))
+        return math.nan if one is None else one.departure(half_widths)
+
+    return of
+
+
+def _mean_force_claims(name: str, found: dict[str, Estimate], same: dict[str, float]) -> tuple[Claim, ...]:
+    departs = {verdict(found["right"], high=0.0), verdict(found["right"], low=0.0)}
     return (
         Claim(
-            "The potential of mean force leaves the parabola through its valley.", "-", f"departure on the right {with_interval(found['right'])}, on the left {with_interval(found['left'])}", comparable=False,
-            why="0 for a parabola; the paper gives no number; the right side decides; on the left g soon is 0, since atoms are hard", verdict=departs,
+            "The potential of mean force leaves the parabola through its valley.", "-",
+            f"{name}, departure on the right {with_interval(found['right'])}, on the left {with_interval(found['left'])}", comparable=False,
+            why="0 for a parabola; the paper gives no number; the right side decides; on the left g soon is 0, since atoms are hard",
+            verdict=Verdict.SUPPORTED if Verdict.SUPPORTED in departs else Verdict.UNDECIDED,
         ),
         Claim(
-            "That it leaves the parabola shows anharmonic interactions.", "-", both, comparable=False,
-            why="contradicted if a solid of springs departs on the right by half as much or more: any g(r) that has more than one shell does",
-            verdict=Verdict.CONTRADICTED if as_much else Verdict.UNDECIDED,
+            "That it leaves the parabola shows that the interactions are anharmonic.", "-",
+            f"at {OUTSIDE:g} half-widths the glass departs by {with_interval(found['right'])}, a harmonic crystal by {number(same['right'], 2)}; at twice "
+            f"that by {with_interval(found['right_twice'])} and {number(same['right_twice'], 2)}", comparable=False,
+            why="by argument, not by measurement: the energy expanded to second order about an inherent structure has the same inherent structure, "
+                "hence the same g(r) and the same w(r), which here tell how distances are spread; farther out every g(r) with a second shell leaves its parabola",
+            verdict=Verdict.CONTRADICTED,
         ),
     )  # fmt: skip
 
 
 @styled
-def mean_force_figure(dataset: xr.Dataset, chosen: Alike, mine: MeanForce, crystal: MeanForce | None) -> Figure:
-    """Draw the potential of mean force of all pairs and by elements, with their parabolas."""
+def mean_force_figure(
+    dataset: xr.Dataset, chosen: Alike, mine: MeanForce, name: str, crystal: MeanForce | None
+) -> Figure:
+    """Draw the potential of mean force of one pair of elements beside a crystal's, and that of all pairs."""
     fig = new_figure(7.0, 3.1)
     left, right = fig.subplots(1, 2, sharey=True)
     if crystal is not None:
         left.plot(crystal.r_b, crystal.w_b - crystal.depth + mine.depth, color="0.6", lw=2.2, label="harmonic crystal")
-    _valley(left, mine, 0, "all pairs")
-    r_b = dataset["r"].to_numpy()
-    for place, pair in enumerate(dataset["element_pair"].to_numpy()):
-        mean_b = dataset["partial_pdf"].isel(sample=chosen.samples, element_pair=place).mean("sample").to_numpy()
-        one = mean_force(r_b, mean_b.astype(np.float64)) if mean_b.any() else None
-        if one is not None:
-            _valley(right, one, place, str(pair))
-    for ax, title in ((left, "all pairs"), (right, "by elements")):
+    r_b, part = dataset["r"].to_numpy(), dataset.isel(sample=chosen.samples)
+    names = [str(pair) for pair in dataset["element_pair"].to_numpy()]
+    one = part["partial_pdf"].isel(element_pair=names.index(name)).mean("sample")
+    _valley(left, r_b, one.to_numpy().astype(np.float64), 0, name)
+    curves = {pair: part["partial_pdf"].isel(element_pair=place) for place, pair in enumerate(names)}
+    for place, (pair, pdf) in enumerate({**curves, "all": part["total_pdf"]}.items()):
+        _valley(right, r_b, pdf.mean("sample").to_numpy().astype(np.float64), place, pair)
+    for ax, title in ((left, f"{name} and a harmonic crystal"), (right, "all pairs")):
         ax.set(xlim=(2.0, 6.0), ylim=(mine.depth - 1.0, mine.depth + 5.0), xlabel="r (Å)", title=title)
         ax.legend(loc="upper right")
     left.set_ylabel("w / k$_B$T")
@@ -546,7 +570,12 @@ def mean_force_figure(dataset: xr.Dataset, chosen: Alike, mine: MeanForce, cryst
     return fig
 
 
-def _valley(ax: Axes, one: MeanForce, place: int, name: str) -> None:
-    ax.plot(one.r_b, one.w_b, ls="", marker=MARKERS[place], ms=3, mfc="white", color=COLOURS[place], label=name)
-    grid = np.linspace(one.bottom - 3 * one.half_width, one.bottom + 4 * one.half_width, 100)
-    ax.plot(grid, one.parabola(grid), color=COLOURS[place], ls=LINES[place])
+def _valley(ax: Axes, r_b: NDArray[np.float64], g_b: NDArray[np.float64], place: int, name: str) -> None:
+    """Draw the potential of mean force, and the parabola through its valley if it has one."""
+    there_b = g_b > 0
+    ax.plot(
+        r_b[there_b], -np.log(g_b[there_b]), ls="", marker=MARKERS[place], ms=3, mfc="white", color=COLOURS[place], label=name
+    )  # fmt: skip
+    if one := mean_force(r_b, g_b):
+        grid = np.linspace(one.bottom - 4 * one.half_width, one.bottom + 4 * one.half_width, 100)
+        ax.plot(grid, one.parabola(grid), color=COLOURS[place], ls=LINES[place])

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-DEPTH = 1.0
-"""k_B T: points of the valley that are less deep by this are fitted: g above 1/e of its maximum."""
+DEPTH = float(np.log(2.0))
+"""k_B T: points of the valley that are less deep by this are fitted: g above half its maximum."""
 
 FEWEST = 4
 """Points of a fit."""
@@ -79,7 +79,7 @@ class MeanForce:
 
 
 def mean_force(r_b: NDArray[np.float64], g_b: NDArray[np.float64]) -> MeanForce | None:
-    """Return the potential of mean force and the parabola through its deepest valley; None if that has too few points.
+    """Return the potential of mean force and the parabola through its deepest valley; None if there is no such parabola.
 
     Parameters
     ----------
@@ -102,6 +102,8 @@ def mean_force(r_b: NDArray[np.float64], g_b: NDArray[np.float64]) -> MeanForce 
     inside = slice(first, last + 1)
     centre = r_b[lowest]
     bend, slope, height = np.polyfit(r_b[inside] - centre, w_b[inside], 2)
+    if bend <= 0:  # two peaks that have run into one
+        return None
     bottom = centre - 0.5 * slope / bend
     depth = height - 0.25 * slope**2 / bend
     return MeanForce(

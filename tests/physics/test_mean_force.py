@@ -34,6 +34,12 @@ def test_a_spike_has_no_valley_to_fit():
     assert mean_force(R, np.where(np.arange(240) == 50, 5.0, 1e-3)) is None
 
 
+def test_a_peak_with_a_shoulder_has_no_parabola():
+    """The distances of all pairs of a Cu-Zr glass: those of CuCu and CuZr run into those of ZrZr."""
+    r_b = 2.55 + 0.1 * np.arange(8)
+    assert mean_force(r_b, np.exp(-np.array([0.3, -1.07, -1.18, -0.87, -0.61, -0.64, -0.52, 0.0]))) is None
+
+
 def test_a_harmonic_crystal_departs_from_its_parabola_too():
     found = mean_force(R[10:], harmonic_crystal(R[10:], 2.8, 0.15))
     assert found.bottom == pytest.approx(2.8, abs=0.03)

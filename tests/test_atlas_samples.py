@@ -13,9 +13,11 @@ from synthetic_atlas import N_ATOMS, sample, source_of, trended
 from bp_distributed.atlas.basis import alike, basis, groups_alike, known, largest_alike, part, rates_text, why_not
 from bp_distributed.atlas.panel import Missing, Verdict
 from bp_distributed.atlas.resampling import difference_of_shares, mean, over_melts, slope, verdict, wilson
-from bp_distributed.atlas.tao_inputs import shell_at, t6, t7, t12
+from bp_distributed.atlas.tao_atomic import t12
+from bp_distributed.atlas.tao_inputs import shell_at, t6, t7
+from bp_distributed.atlas.tao_rejections import t5
 from bp_distributed.atlas.tao_samples import t1, t2
-from bp_distributed.atlas.tao_vibrations import t3, t4, t5
+from bp_distributed.atlas.tao_vibrations import t3, t4
 from bp_distributed.atlas.yang_samples import y1, y2
 from bp_distributed.physics.correlation import UNKNOWN, Estimate
 

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from bp_distributed.activation_captions import interval
 from bp_distributed.activation_study import FEWEST_GROUPS, PER_GROUP
-from bp_distributed.atlas.basis import Alike, alike, basis, known, lacking, melts_of, part, why_not
+from bp_distributed.atlas.basis import Alike, alike, basis, known, known_atoms, lacking, melts_of, part, why_not
 from bp_distributed.atlas.panel import Claim, Missing, Panel, Verdict
 from bp_distributed.atlas.resampling import UNCERTAINTY, as_values, mean, over_melts, verdict, with_interval
 from bp_distributed.atlas.rows import title_of
-from bp_distributed.atlas.tao_inputs import known_atoms
 from bp_distributed.captions import number
 from bp_distributed.figures import COLOURS, LINES, MARKERS, MICRO_THZ, MICRO_UNIT, new_figure, panel_letters, styled
 from bp_distributed.physics.correlation import N_DRAWS, Estimate, Line, curve, estimate, line, pearson

@@ -156,6 +156,17 @@ def test_samples_are_minima_or_not(rising):
     assert verdicts(t1(source_of(items))) == [NO]
 
 
+def test_cooling_is_drawn_of_samples_alike_only():
+    items = trended(n_melts=2)
+    items[0] = replace(items[0], composition={"Cu": 0.3, "Zr": 0.7})
+    panel = t1(source_of([*items, *given_items()]))
+    assert "9 samples of Cu50Zr50, 108 atoms, the largest group alike; 1 of other size or composition" in panel.caption
+    assert panel.draw is not None
+    made_elsewhere = t1(source_of(given_items()))
+    assert made_elsewhere.draw is None
+    assert "no history to draw" in made_elsewhere.caption
+
+
 def test_large_samples_claim_nothing_and_show_the_largest():
     panel = t2(source_of([*trended(n_melts=1), *given_items()]))
     assert panel.claims == ()

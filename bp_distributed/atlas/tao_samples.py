@@ -44,6 +44,9 @@ MAX_PRESSURE = 0.1
 """GPa; the papers ask for zero."""
 
 
+_COOLING = ("energy", "n_atoms", "history_temperature", "history_energy", "history_volume", "history_row_size")
+
+
 def t1(source: Source) -> Panel | Missing:
     """Return the row of the samples: how they were made, and whether they are local minima at zero pressure."""
     dataset = source.dataset
@@ -51,19 +54,21 @@ def t1(source: Source) -> Panel | Missing:
     if not made_s.any():
         return lacking(source, "T1", "no sample has an inherent structure yet")
     samples = np.flatnonzero(made_s)
-    cooled = samples[np.isfinite(dataset["cooling_rate"].to_numpy()[samples])]
+    cooled = alike(dataset, made_s & known(dataset, "cooling_rate"))
+    drawn = "history_energy" in dataset and len(cooled.samples) > 0
     values = _facts(dataset, samples)
-    caption = (
-        f"{len(samples)} inherent structures of {values['atoms']} atoms; cooling rates: {values['rates']}. "
-        "Potential energy and volume per atom on cooling, averaged over the samples of one rate, and energies of the "
-        "inherent structures."
+    caption = f"{len(samples)} inherent structures of {values['atoms']} atoms; cooling rates: {values['rates']}. " + (
+        "Potential energy and volume per atom on cooling, averaged over the samples of one rate, and energies of the inherent "
+        f"structures: {cooled.sentence}."
+        if drawn
+        else "None was cooled here, so there is no history to draw."
     )
     return Panel(
         "T1", title_of("T1"), caption,
         basis(source, samples, "melt, quench at zero pressure and minimisation of positions and cell, or structures made elsewhere "
               "and minimised", "none: every sample is counted"),
         (_minima(dataset, samples),),
-        (lambda: quench_figure(part(dataset, cooled))) if "history_energy" in dataset and len(cooled) else None,
+        (lambda: quench_figure(part(dataset[[*_COOLING]], cooled.samples))) if drawn else None,
         values,
     )  # fmt: skip
 

@@ -59,6 +59,7 @@ def inputs():
 def learned(inputs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("atoms")
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("bp_distributed.learning.atom_models.TREES", 20)
         patched.setattr(
             "bp_distributed.learning.atoms.local_stiffness", lambda *_: 5.0 * (inputs["intensity"] / 1e-9) ** -0.5
         )

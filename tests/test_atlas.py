@@ -251,6 +251,22 @@ def test_the_command_writes_an_atlas_of_a_campaign_that_has_nothing_yet(tmp_path
     assert found["campaign"]["uuid"] == campaign.store.identity["uuid"]
 
 
+def test_rows_reach_what_the_dataset_leaves_out(campaign, monkeypatch):
+    asked = {}
+
+    def keep(folder, source, *rest):
+        asked["source"] = source
+
+    monkeypatch.setattr(atlas_page, "write_atlas", keep)
+    campaign.run(workers=0)
+    monkeypatch.setattr(campaign, "to_xarray", lambda: source_of(trended(n_melts=1)).dataset)
+    campaign.atlas()
+    sample_id = campaign.store.plan.samples[0].sid
+    assert asked["source"].load(sample_id, "structure").equals(campaign.load(sample_id, "structure"))
+    assert asked["source"].load(sample_id, "activation") is None
+    assert asked["source"].learning == campaign.root / "products" / "training"
+
+
 def test_the_report_links_to_the_atlas(tmp_path):
     page = write_report(tmp_path, ReportContext("name", "/there", atlas="../atlas/atlas.html"))
     assert 'href="../atlas/atlas.html"' in page.read_text(encoding="utf-8")

@@ -490,8 +490,10 @@ class ProtocolConfig(Model):
     """Fits of each input and architecture, and number of test sets where those change."""
     scan_repeats: Annotated[Whole, Field(ge=2, le=100)] = 5
     """Fits of each threshold of the participation ratio and of each cutoff; five are one inner cross-validation."""
-    updates: Annotated[Whole, Field(ge=64)] = 24000
-    """At most so many steps of the optimizer; Adadelta at 0.01 needs some ten thousand."""
+    updates: Annotated[Whole, Field(ge=64)] = 60000
+    """At most so many steps of the optimizer, 16 samples each; Adadelta at 0.01 needs ten thousand for deep networks,
+    and more than this for one hidden layer, whose error then still creeps down.
+    """
     patience: Annotated[Whole, Field(ge=64)] = 2400
     """Steps after which a fit ends if its validation error has not fallen by a hundredth."""
     dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.1

@@ -141,7 +141,7 @@ class Recipe:
     dropout: float = 0.1
     l2: float = 1e-4
     batch: int = 16
-    updates: int = 24000
+    updates: int = 60_000
     patience: int = 2400
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from chromium import PROGRAM, Chromium
 from small_campaign import write_campaign
+from synthetic import given_items
 from synthetic_atlas import source_of, trended
 from typer.testing import CliRunner
 
@@ -163,6 +164,15 @@ def test_data_without_a_value_are_null():
     found = plain({"a": np.float32(np.nan), "b": (np.int8(3), math.inf), Verdict.SUPPORTED: np.array([[1.5, np.nan]])})
     assert found == {"a": None, "b": [3, None], "supported": [[1.5, None]]}
     assert plain(np.bool_(True)) is True
+
+
+def test_limits_are_said_of_each_size_by_itself():
+    dataset = source_of([*trended(n_melts=2), *given_items((256,))]).dataset
+    found = atlas_page._limits(dataset)
+    for size in (108, 256):
+        assert any(line.startswith(f"Samples of {size} atoms. Finite size: with {size} atoms") for line in found)
+    phonon = next(line for line in found if line.startswith("Samples of 108 atoms. The first transverse phonons"))
+    assert "8.0 rad/ps on average" in phonon
 
 
 def test_a_failure_in_the_middle_leaves_the_older_page(written, source, monkeypatch):

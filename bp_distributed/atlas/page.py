@@ -30,6 +30,8 @@ from bp_distributed.figures import figure_files
 from bp_distributed.report import ReportContext, render
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from bp_distributed.atlas.source import Source
 
 PAGE, DATA, TEXT, FIGURES = "atlas.html", "atlas.json", "supplement.md", "figures"
@@ -38,6 +40,9 @@ SCHEMA = 1
 
 PIXELS_PER_INCH = 110
 """Of a figure in the page."""
+
+_LIMITING = ("n_atoms", "cooling_rate", "accepted", "robust_accepted", "first_phonon", "peak_frequency", "omega")
+"""What sentences about the limits of the data are made from."""
 
 MARKS = {Verdict.SUPPORTED: "✓", Verdict.CONTRADICTED: "✗", Verdict.UNDECIDED: "?"}
 KINDS = {Verdict.SUPPORTED: "supported", Verdict.CONTRADICTED: "contradicted", Verdict.UNDECIDED: "undecided"}
@@ -62,7 +67,7 @@ def write_atlas(
     for row in ROWS:
         rows.append(_shown(row.make(source), folder))
         on_row()
-    created, limits = datetime.now(UTC), limits_of(ReportContext("", "", dataset=source.dataset))
+    created, limits = datetime.now(UTC), _limits(source.dataset)
     durable.replace_text(
         folder / DATA,
         json.dumps(_data(rows, limits, provenance, created), indent=1, allow_nan=False, ensure_ascii=False),
@@ -70,6 +75,18 @@ def write_atlas(
     durable.replace_text(folder / TEXT, supplement(rows, limits, source.dataset, provenance, created))
     durable.replace_text(folder / PAGE, _page(rows, limits, provenance, created))
     return folder / PAGE
+
+
+def _limits(dataset: xr.Dataset) -> list[str]:
+    """Return what the data cannot show, for each size of samples by itself."""
+    size_s = dataset["n_atoms"].to_numpy()
+    few = dataset[[name for name in _LIMITING if name in dataset.variables]]
+    found = []
+    for size in np.unique(size_s):
+        mine = few.isel(sample=np.flatnonzero(size_s == size))
+        who = "" if (size_s == size).all() else f"Samples of {size} atoms. "
+        found += [who + sentence for sentence in limits_of(ReportContext("", "", dataset=mine))]
+    return found
 
 
 def _shown(made: Panel | Missing, folder: Path) -> Shown:

@@ -30,7 +30,7 @@ NETWORK, MODERN = "network", "network, Adam"
 MEAN, RIDGE, TREES = "mean of the element", "ridge", "trees"
 AVERAGED_RIDGE, AVERAGED_TREES = "ridge, neighbours averaged", "trees, neighbours averaged"
 STIFFNESS = "ridge, local stiffness"
-"""Uses the potential, so it is no prediction from structure but a bound for those that are."""
+"""Uses the potential, so it is no prediction from structure; shown beside those that are, never recommended."""
 
 
 @dataclass(frozen=True)

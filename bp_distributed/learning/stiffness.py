@@ -3,7 +3,8 @@ r"""How stiffly an atom sits: the trace of its own block of the Hessian over its
 
 .. math:: \Omega_i^2 = \frac{1}{m_i} \sum_c \frac{\partial^2 U}{\partial r_{ic}^2}
 
-It needs the potential, so what it predicts is a bound for predictions from structure alone, not one of them.
+It needs the potential, so a model of it is none from structure alone.  On seven 4000-atom glasses it explains a third of
+what the pair distribution does, so it bounds nothing either.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from synthetic_atlas import source_of, trended
 
 from bp_distributed.atlas.panel import Missing, Verdict
 from bp_distributed.atlas.tao_atoms import t13, t14, t15
+from bp_distributed.errors import StoreError
 from bp_distributed.learning.atom_candidates import AVERAGED_RIDGE, MEAN, MODERN, NETWORK, RIDGE
 
 YES, NO, OPEN = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.UNDECIDED
@@ -162,6 +163,13 @@ def test_without_results_the_rows_are_missing_and_say_what_to_do(source, learned
         assert found.command == "bpd learn"
     refused = learned(learning={"left_out_jobs": {"atoms": "3 samples of 1 melt(s)"}, "failures": {}})
     assert "3 samples of 1 melt(s)" in t13(refused).what
+
+
+def test_a_damaged_result_is_said_to_be(learned, tmp_path):
+    found = learned()
+    (tmp_path / "atoms.json").write_text("{", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"atoms\.json.*is damaged.*'bpd learn' writes it again"):
+        t13(found)
 
 
 @pytest.mark.parametrize("row", [t13, t14, t15])

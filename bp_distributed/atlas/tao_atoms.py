@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from bp_distributed.atlas.resampling import verdict, with_interval
 from bp_distributed.atlas.rows import title_of
 from bp_distributed.atlas.tao_atoms_figures import atoms_figure, neuron_figure, surroundings_figure
 from bp_distributed.captions import number
+from bp_distributed.errors import StoreError
 from bp_distributed.learning.atom_candidates import AVERAGED_RIDGE, MODERN, NETWORK
 from bp_distributed.learning.scores import FEW_GROUPS
 from bp_distributed.physics.correlation import Estimate
@@ -138,6 +140,7 @@ def t15(source: Source) -> Panel | Missing:
         },
         "samples_per_group": {share: sorts["real"]["per_group"] for share, sorts in learned["groups"].items()},
     }  # fmt: skip
+    stands = replace(stands, samples=learned["samples"])  # as many as there were when it was learned
     return Panel("T15", title_of("T15"), caption, stands, claims, lambda: neuron_figure(learned), values)
 
 
@@ -149,6 +152,10 @@ def _learned(source: Source, name: str) -> Learned | None:
         content: Learned = json.loads((source.learning / f"{name}.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except ValueError as error:
+        raise StoreError(
+            str(source.learning / f"{name}.json"), f"is damaged ({error}); '{COMMAND}' writes it again"
+        ) from error
     return content
 
 

@@ -77,6 +77,9 @@ CRYSTAL_BIN = 0.02
 PLACES = {"left": -OUTSIDE, "right": OUTSIDE, "right_twice": 2.0 * OUTSIDE}
 """Half-widths of the fit from its bottom at which the mean force is held against its parabola."""
 
+REARRANGED_A = 0.35
+"""Distance of one atom from its place in the glass beyond which a basin is another one, as of Grüneisen parameters."""
+
 UNMOVED_A = 1e-3
 """Root mean square displacement below which an inherent structure is the same one."""
 
@@ -104,22 +107,25 @@ class Moved:
 def y8(source: Source) -> Panel | Missing:
     """Return the row of the trajectories: whether atoms of high intensity move in anharmonic basins, and in strings."""
     dataset = source.dataset
-    chosen = alike(dataset, known_atoms(dataset, "atomic_anharmonicity") & known_atoms(dataset, "atomic_intensity"))
+    followed_s = known_atoms(dataset, "atomic_anharmonicity") & known_atoms(dataset, "atomic_intensity")
+    chosen = alike(dataset, followed_s & known(dataset, "total_pdf"))
     if not len(chosen.samples):
         return lacking(source, "Y8", "the atoms of no sample were followed at a temperature yet", "trajectory")
     names = ("atomic_anharmonicity", "atomic_amplitude", "energy_r2")
     found = {name: _extremes(source, chosen, name, ratio=name != "energy_r2") for name in names}
     moved = _moved(source, chosen)
     kelvin = float(np.nanmean(dataset["trajectory_temperature"].to_numpy()[chosen.samples]))
+    elsewhere = int((dataset["rest_moved"].to_numpy()[chosen.samples] > REARRANGED_A).sum())
     everyone = float(np.nanmean(dataset["trajectory_anharmonicity"].to_numpy()[chosen.samples]))
     caption = (
         f"Motion at {kelvin:.0f} K, constant volume. Potential energy of the atom of lowest (a) and highest (b) intensity of the most common element "
         "against its distance from the inherent structure in which the recording began, with a parabola through all points; the symbols follow time. "
         "(c) Their paths, seen along z. (d) Force beyond the harmonic one over the whole force (σ, 0 in a harmonic solid) by tenths of the atomic "
-        f"intensity; median over atoms, bars from the lowest to the highest sample. All atoms together: σ = {number(everyone)}. {chosen.sentence}."
+        f"intensity; median over atoms, bars from the lowest to the highest sample. All atoms together: σ = {number(everyone)}. {chosen.sentence}; {elsewhere} of them had left the inherent structure whose intensities are "
+        "used before the recording began."
     )
     values: dict[str, Any] = {
-        "temperature_K": kelvin, "anharmonicity_of_all_atoms": everyone,
+        "temperature_K": kelvin, "samples_that_had_left_their_basin": elsewhere, "anharmonicity_of_all_atoms": everyone,
         "high_over_low": {name: as_values(found[name]) for name in names[:2]},
         "high_minus_low_energy_r2": as_values(found["energy_r2"]),
         "median_energy_r2": float(np.nanmedian(dataset["energy_r2"].to_numpy())),

@@ -17,7 +17,7 @@ import numpy as np
 from bp_distributed.config import ProtocolConfig
 from bp_distributed.learning.evaluate import evaluated
 from bp_distributed.learning.fan_out import fan_out
-from bp_distributed.learning.protocol import network_jobs
+from bp_distributed.learning.protocol import SCHEMES, network_jobs, parted
 from bp_distributed.learning.samples import Samples
 
 SAMPLES, MELTS, MODES, WORKERS, LIMIT_S = 1600, 80, 724, 2, 600.0
@@ -56,7 +56,7 @@ def made_up(seed: int = 0) -> Samples:
 
 def run() -> dict:
     samples, settings = made_up(), ProtocolConfig()
-    jobs = network_jobs(samples, settings, "fixed", "melt")
+    jobs = network_jobs(samples, settings, SCHEMES[:1])
     folder = Path(tempfile.mkdtemp(prefix="bpd-bench-"))
     try:
         started = time.perf_counter()
@@ -68,7 +68,7 @@ def run() -> dict:
               "label_std": float(samples.target_s.std()), "workers": WORKERS,
               "limit": settings.updates, "jobs": {}}  # fmt: skip
     fits = 0
-    for name, result in ended.results.items():
+    for name, result in parted(ended.results).items():
         arrays = result.arrays
         model = evaluated("", "", arrays["predicted_vans"][0, 0], arrays["test_ns"], samples.target_s)
         fits += arrays["updates_van"].size

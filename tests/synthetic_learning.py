@@ -7,7 +7,7 @@ import numpy as np
 
 from bp_distributed.config import ProtocolConfig
 from bp_distributed.learning.fan_out import Result
-from bp_distributed.learning.protocol import protocol_jobs, turns_of
+from bp_distributed.learning.protocol import protocol_jobs, requests_of, turns_of
 from bp_distributed.learning.samples import Samples
 
 R = (np.arange(120) + 0.5) * 0.1
@@ -60,19 +60,20 @@ def planted_results(found, sigma_of, seed=1, settings=SMALL):
     rng = np.random.default_rng(seed)
     shape_s = rng.normal(size=len(found))
     results = {}
-    for job in protocol_jobs(found, settings):
-        turns = turns_of(found.melt_s, job.request)
-        variants = job.request["variants"]
-        models = job.request.get("recipes") or job.request["models"]
+    jobs = protocol_jobs(found, settings)
+    for name, request in (item for job in jobs for item in requests_of(job.name, job.request).items()):
+        turns = turns_of(found.melt_s, request)
+        variants = request["variants"]
+        models = request.get("recipes") or request["models"]
         shape = (len(variants), len(models), len(turns))
         predicted = np.empty((*shape, len(found)))
         for v, variant in enumerate(variants):
-            sigma = sigma_of(job.name, variant)
+            sigma = sigma_of(name, variant)
             predicted[v] = found.target_s + sigma * (shape_s + 0.01 * rng.normal(size=(*shape[1:], len(found))))
         test_ns, check_ns = np.zeros((2, len(turns), len(found)), dtype=bool)
         for n, turn in enumerate(turns):
             test_ns[n, turn.test], check_ns[n, turn.check] = True, True
         arrays = {"predicted_vans": predicted, "test_ns": test_ns, "check_ns": check_ns,
                   "check_van": rng.normal(10.0, 0.01, shape), "updates_van": np.full(shape, 640)}  # fmt: skip
-        results[job.name] = Result(dict(job.request), {}, arrays, Path(job.name))
+        results[name] = Result(request, {}, arrays, Path(name))
     return results

@@ -21,10 +21,10 @@ from bp_distributed.errors import CampaignError, LockedError, StoreError
 from bp_distributed.gather import gather
 from bp_distributed.learning import baselines
 from bp_distributed.learning.evaluate import evaluated, in_bands
-from bp_distributed.learning.fan_out import LearningJob, _alone, committed, fan_out, load_result
+from bp_distributed.learning.fan_out import LearningJob, Result, _alone, committed, fan_out, load_result
 from bp_distributed.learning.network import Recipe, Trainer, load_network
 from bp_distributed.learning.noise import floors, replicate_spread
-from bp_distributed.learning.protocol import MODEL_NAME, baselines_job, fits_job, protocol_jobs, turns_of
+from bp_distributed.learning.protocol import MODEL_NAME, baselines_job, fits_job, parted, protocol_jobs, turns_of
 from bp_distributed.learning.samples import features_of, learnable, samples_of
 from bp_distributed.learning.saturation import saturation
 from bp_distributed.learning.scores import drawn_counts, mae, mean_interval, paired_difference, r2, spearman
@@ -246,6 +246,17 @@ def test_a_stored_model_predicts_the_same_and_holds_no_code(planted):
     }
     with pytest.raises(StoreError, match="'bpd learn' writes it"):
         load_network(folder / "nothing", "bpd learn")
+
+
+def test_parts_of_a_job_are_what_each_would_be_alone(planted, tmp_path):
+    found, request, alone, _ = planted
+    shared = {**request, "parts": [{"name": "a", "repeats": 1}, {"name": "b"}], "save": False}
+    arrays = fits_job(shared, dict(found.arrays), tmp_path)
+    both = parted({"job": Result(shared, {}, arrays, tmp_path)})
+    assert list(both) == ["a", "b"]
+    assert both["a"].request["repeats"] == 1
+    assert np.array_equal(both["b"].arrays["predicted_vans"], alone["predicted_vans"])
+    assert np.array_equal(both["a"].arrays["predicted_vans"][0, 0, 0], alone["predicted_vans"][0, 0, 0])
 
 
 def test_shuffled_labels_teach_the_network_nothing(planted, tmp_path):

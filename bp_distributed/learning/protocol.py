@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bp_distributed.learning.baselines import MODELS
-from bp_distributed.learning.fan_out import LearningJob
+from bp_distributed.learning.fan_out import LearningJob, Result
 from bp_distributed.learning.network import ARCHITECTURES, Fit, Recipe, Trainer, save_network
 from bp_distributed.learning.samples import INPUTS, PAPER_THRESHOLD, PROPERTIES, Samples, features_of
 from bp_distributed.learning.splits import repeated_splits, single_samples, validation_folds, validation_part
@@ -37,12 +37,15 @@ CUTOFFS = tuple(round(2.35 + 0.5 * step, 2) for step in range(20))
 SCAN_PART = 7
 """Values of a scan in one job: few enough to resume well, many enough that compiling pays."""
 SPLITS_BY = ("melt", "sample")
+SCHEMES = tuple((scheme, by) for by in SPLITS_BY for scheme in ("fixed", "splits"))
+"""The paper's scheme, by melt, first."""
 MODERN = Recipe((64, 64), "adam", 1e-3, 0.1, 1e-4, 16, 6000, 1200)
 MODERN_MEMBERS = 5
 MODEL_NAME = "network"
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
+_Trainers = dict[tuple[Recipe, int], Trainer]
 
 
 class Settings(Protocol):
@@ -122,7 +125,8 @@ def fits_job(request: dict[str, Any], inputs: dict[str, NDArray[Any]], folder: P
     ----------
     request : dict
         ``variants`` (see :func:`~bp_distributed.learning.samples.features_of`), ``recipes``, and those of
-        :func:`turns_of`; with ``save`` the network with the best validation error is stored in the folder.
+        :func:`turns_of`; with ``save`` the network with the best validation error is stored in the folder.  With
+        ``parts``, see :func:`requests_of`, networks are compiled once for all of them.
     inputs : dict
         Those of :class:`~bp_distributed.learning.samples.Samples`.
     folder : Path
@@ -130,31 +134,63 @@ def fits_job(request: dict[str, Any], inputs: dict[str, NDArray[Any]], folder: P
     Returns
     -------
     dict
-        ``predicted_vans`` and ``check_van``, µTHz⁻³; ``best_at_van``, ``updates_van``; ``test_ns``, ``check_ns``.
+        ``predicted_vans`` and ``check_van``, µTHz⁻³; ``best_at_van``, ``updates_van``; ``test_ns``, ``check_ns``; of
+        parts each with the part's name and a slash before.
     """
+    trainers: _Trainers = {}
+    if "parts" not in request:
+        return _fits(request, inputs, folder, trainers)
+    found: dict[str, Any] = {}
+    for name, asked in requests_of("", request).items():
+        found |= {f"{name}/{key}": values for key, values in _fits(asked, inputs, folder, trainers).items()}
+    return found
+
+
+def _fits(request: Mapping[str, Any], inputs: Arrays, folder: Path, trainers: _Trainers) -> dict[str, Any]:
     target_s = inputs["target"]
     turns = turns_of(inputs["melt"], request)
     recipes = [Recipe(**{**recipe, "hidden": tuple(recipe["hidden"])}) for recipe in request["recipes"]]
     shape = (len(request["variants"]), len(recipes), len(turns))
     predicted = np.empty((*shape, len(target_s)))
     check, best_at, updates = np.empty(shape), np.empty(shape, np.int64), np.empty(shape, np.int64)
-    trainers: dict[tuple[int, int], Trainer] = {}
     best: tuple[float, Trainer | None, Fit | None, int] = (np.inf, None, None, 0)
     for v, variant in enumerate(request["variants"]):
         features_sf = features_of(inputs, variant)
         for a, recipe in enumerate(recipes):
-            key = (a, features_sf.shape[1])
-            trainer = trainers.setdefault(key, trainers.get(key) or Trainer(features_sf.shape[1], recipe))
+            key = (recipe, features_sf.shape[1])
+            if key not in trainers:
+                trainers[key] = Trainer(features_sf.shape[1], recipe)
             for n, turn in enumerate(turns):
-                fit = trainer.fit(features_sf, target_s, turn.learn, turn.check, turn.seed)
+                fit = trainers[key].fit(features_sf, target_s, turn.learn, turn.check, turn.seed)
                 predicted[v, a, n], check[v, a, n] = fit.predicted_s, fit.check_mae
                 best_at[v, a, n], updates[v, a, n] = fit.best_at, fit.updates
                 if fit.check_mae < best[0]:
-                    best = (fit.check_mae, trainer, fit, v)
+                    best = (fit.check_mae, trainers[key], fit, v)
     if request.get("save") and best[1] and best[2]:
         save_network(best[1].network(best[2]), folder / MODEL_NAME, {"features": request["variants"][best[3]]})
     return {"predicted_vans": predicted, "check_van": check, "best_at_van": best_at, "updates_van": updates,
             **_masks(turns, len(target_s))}  # fmt: skip
+
+
+def requests_of(name: str, request: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what a job asks by name: itself, or its parts, each the whole request with what the part changes."""
+    if "parts" not in request:
+        return {name: dict(request)}
+    shared = {key: value for key, value in request.items() if key != "parts"}
+    return {str(part["name"]): {**shared, **part} for part in request["parts"]}
+
+
+def parted(results: Mapping[str, Result]) -> dict[str, Result]:
+    """Return results with those of parts standing for themselves."""
+    found = {}
+    for name, result in results.items():
+        for part, asked in requests_of(name, result.request).items():
+            arrays = result.arrays
+            if "parts" in result.request:
+                prefix = f"{part}/"
+                arrays = {key.removeprefix(prefix): values for key, values in arrays.items() if key.startswith(prefix)}
+            found[part] = Result(asked, result.facts, arrays, result.folder)
+    return found
 
 
 def baselines_job(request: dict[str, Any], inputs: dict[str, NDArray[Any]], folder: Path) -> dict[str, Any]:  # noqa: ARG001
@@ -209,12 +245,8 @@ def _masks(turns: Sequence[Turn], n_samples: int) -> dict[str, NDArray[np.bool_]
 def protocol_jobs(samples: Samples, settings: Settings) -> list[LearningJob]:
     """Return all jobs of the protocol at sample level, the paper's own first."""
     return [
-        *network_jobs(samples, settings, "fixed", "melt"),
-        *baseline_jobs(samples, settings, "splits", "melt"),
-        *network_jobs(samples, settings, "splits", "melt"),
-        *network_jobs(samples, settings, "fixed", "sample"),
-        *network_jobs(samples, settings, "splits", "sample"),
-        *baseline_jobs(samples, settings, "splits", "sample"),
+        *network_jobs(samples, settings),
+        *(job for by in SPLITS_BY for job in baseline_jobs(samples, settings, by)),
         *modern_jobs(samples, settings),
         *scan_jobs(samples, settings),
     ]
@@ -242,14 +274,17 @@ def width_name(hidden: Sequence[int]) -> str:
     return "-".join(["n", *map(str, hidden), "1"])
 
 
-def network_jobs(samples: Samples, settings: Settings, scheme: str, by: str) -> list[LearningJob]:
-    """Return the paper's 4 inputs times 3 architectures under one scheme, the largest first."""
+def network_jobs(
+    samples: Samples, settings: Settings, schemes: Sequence[tuple[str, str]] = SCHEMES
+) -> list[LearningJob]:
+    """Return the paper's 4 inputs times 3 architectures, all schemes in one job, the largest first."""
     return [
         LearningJob(
-            f"network-{scheme}-{by}-{name}-{width_name(hidden)}",
+            f"network-{name}-{width_name(hidden)}",
             {"kind": "fits", "variants": [variant_of(name)], "recipes": [vars(_recipe(settings, hidden))],
-             "scheme": scheme, "by": by, "repeats": settings.repeats, "seed": settings.seed,
-             "save": scheme == "fixed" and by == "melt"},
+             "repeats": settings.repeats, "seed": settings.seed, "parts": [
+                {"name": f"network-{scheme}-{by}-{name}-{width_name(hidden)}", "scheme": scheme, "by": by,
+                 "save": (scheme, by) == SCHEMES[0]} for scheme, by in schemes]},
             samples.arrays,
         )
         for hidden in reversed(ARCHITECTURES)
@@ -259,20 +294,19 @@ def network_jobs(samples: Samples, settings: Settings, scheme: str, by: str) -> 
 
 def modern_jobs(samples: Samples, settings: Settings) -> list[LearningJob]:
     """Return small networks of today: Adam, several members whose predictions are averaged."""
-    repeats = settings.repeats
     return [
         LearningJob(
-            f"modern-splits-{by}-{name}",
-            {"kind": "fits", "variants": [variant_of(name)], "recipes": [vars(MODERN)], "scheme": "splits", "by": by,
-             "repeats": repeats, "members": MODERN_MEMBERS, "seed": settings.seed, "save": by == "melt"},
+            f"modern-{name}",
+            {"kind": "fits", "variants": [variant_of(name)], "recipes": [vars(MODERN)], "scheme": "splits",
+             "repeats": settings.repeats, "members": MODERN_MEMBERS, "seed": settings.seed, "parts": [
+                {"name": f"modern-splits-{by}-{name}", "by": by, "save": by == "melt"} for by in SPLITS_BY]},
             samples.arrays,
         )
-        for by in SPLITS_BY
         for name in ("total_pdf", "partial_pdf")
     ]  # fmt: skip
 
 
-def baseline_jobs(samples: Samples, settings: Settings, scheme: str, by: str) -> list[LearningJob]:
+def baseline_jobs(samples: Samples, settings: Settings, by: str) -> list[LearningJob]:
     """Return the baselines, one job for each kind of model."""
     known = [name for name in PROPERTIES if name in samples.arrays]
     if np.isfinite(samples.rate_s).all() and np.ptp(samples.rate_s) > 0.0:
@@ -283,8 +317,8 @@ def baseline_jobs(samples: Samples, settings: Settings, scheme: str, by: str) ->
     asked += [(model, pdfs) for model in ("pls", "gaussian_process", "boosting")]
     return [
         LearningJob(
-            f"{model}-{scheme}-{by}",
-            {"kind": "baselines", "variants": [variant_of(name) for name in names], "models": [model], "scheme": scheme,
+            f"{model}-splits-{by}",
+            {"kind": "baselines", "variants": [variant_of(name) for name in names], "models": [model], "scheme": "splits",
              "by": by, "repeats": settings.repeats, "seed": settings.seed},
             samples.arrays,
         )

@@ -14,6 +14,8 @@ from bp_distributed.learning.evaluate import Evaluated, difference
 from bp_distributed.learning.scores import FEW_GROUPS, r2
 
 SIMPLEST_FIRST = ("mean", "line", "ridge", "PLS", "Gaussian process", "boosted trees", "modern network", "network")
+NEGLIGIBLE = 0.02
+"""Part of the smallest error by which a simpler model may be behind."""
 FROM_MODES = ("participation_ratio", "binary_participation_ratio")
 """Inputs made from the eigenvectors that the intensity itself is made from: no prediction from structure."""
 
@@ -37,7 +39,8 @@ def recommendation(
     errors = {model.name: float(np.nanmean(model.error_s)) for model in candidates}
     best = min(candidates, key=lambda model: errors[model.name])
     behind = {model.name: difference(model, best, melt_s, seed) for model in candidates}
-    level = [model for model in candidates if behind[model.name].low <= 0.0]
+    margin = NEGLIGIBLE * errors[best.name]
+    level = [model for model in candidates if behind[model.name].low <= margin]
     chosen = min(level, key=lambda model: (SIMPLEST_FIRST.index(model.model), errors[model.name]))
     tested_s = chosen.tested_s
     groups = behind[best.name].groups
@@ -56,6 +59,7 @@ def _text(
     chosen: Evaluated, best: Evaluated, errors: dict[str, float], behind: dict[str, Any], score: float, groups: int
 ) -> str:
     """Return the paragraph."""
+    margin = NEGLIGIBLE * errors[best.name]
     count = int(chosen.tested_s.sum())
     first = (
         f"We recommend {_words(chosen)}: MAE {errors[chosen.name]:.2f} µTHz⁻³ and R² {score:.2f} on {count} samples of "
@@ -68,10 +72,10 @@ def _text(
         gap = behind[chosen.name]
         sentences.append(
             f"The smallest error, {errors[best.name]:.2f}, is that of {_words(best)}, but the difference "
-            f"({_signed(gap.value)} [{_signed(gap.low)}, {_signed(gap.high)}], 95 %, melts drawn again) does not tell the two apart, "
-            "and of models that cannot be told apart the simplest is the best."
+            f"({_signed(gap.value)} [{_signed(gap.low)}, {_signed(gap.high)}], 95 %, melts drawn again) is not "
+            f"demonstrably more than {100 * NEGLIGIBLE:g} % of it, and of models that are that near the simplest is the best."
         )
-    worse = [name.replace("_", " ").replace("pdf", "PDF") for name, gap in behind.items() if gap.low > 0.0]
+    worse = [name.replace("_", " ").replace("pdf", "PDF") for name, gap in behind.items() if gap.low > margin]
     sentences.append(
         f"{len(worse)} of the {len(behind)} models are demonstrably worse than the best"
         + (f": {', '.join(sorted(worse))}." if worse else ".")

@@ -19,7 +19,7 @@ from bp_distributed.learning.evaluate import Evaluated, difference, ensemble, ev
 from bp_distributed.learning.fan_out import Result
 from bp_distributed.learning.network import ARCHITECTURES
 from bp_distributed.learning.noise import floors
-from bp_distributed.learning.protocol import MODERN_MEMBERS, SPLITS_BY, Settings, width_name
+from bp_distributed.learning.protocol import MODERN_MEMBERS, SCHEMES, Settings, parted, width_name
 from bp_distributed.learning.recommendation import recommendation
 from bp_distributed.learning.samples import INPUTS, Samples
 from bp_distributed.learning.saturation import saturation
@@ -77,10 +77,8 @@ def summarise(samples: Samples, results: Results, settings: Settings) -> dict[st
         By name of the job; failed jobs are absent, and what they would have said is left out.
     settings : Settings
     """
-    study = Study(samples, results, settings.seed)
-    schemes = {
-        f"{scheme}_by_{by}": _scheme(study, scheme, by) for by in SPLITS_BY for scheme in ("fixed", "splits")
-    }  # fmt: skip
+    study = Study(samples, parted(results), settings.seed)
+    schemes = {f"{scheme}_by_{by}": _scheme(study, scheme, by) for scheme, by in SCHEMES}
     models = _models(study, "splits", "melt")
     return {
         "unit": "µTHz⁻³",

@@ -507,7 +507,7 @@ def y10(source: Source) -> Panel | Missing:
     }  # fmt: skip
     return Panel(
         "Y10", title_of("Y10"), caption,
-        basis(source, chosen.samples, "parabola by least squares where g exceeds half its maximum; departure: (w − parabola)/(rise of the parabola) "
+        basis(source, chosen.samples, "parabola by least squares where g exceeds half its maximum, or less where that is too few bins; departure: (w − parabola)/(rise of the parabola) "
               f"{OUTSIDE:g} half-widths of the fit away from its bottom", UNCERTAINTY),
         _mean_force_claims(name, found, same), lambda: mean_force_figure(dataset, chosen, mine, name, crystal), values,
     )  # fmt: skip

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-DEPTH = float(np.log(2.0))
-"""k_B T: points of the valley that are less deep by this are fitted: g above half its maximum."""
+DEPTHS = (float(np.log(2.0)), 1.0, 1.5, 2.0)
+"""k_B T: points of the valley less deep than its bottom by the first are fitted, that is, g above half its maximum; where
+these are too few, by the next."""
 
 FEWEST = 4
 """Points of a fit."""
@@ -91,30 +92,29 @@ def mean_force(r_b: NDArray[np.float64], g_b: NDArray[np.float64]) -> MeanForce 
     known_b = g_b > 0
     r_b, w_b = r_b[known_b], -np.log(g_b[known_b])
     lowest = int(np.argmin(w_b))
-    near_b = w_b < w_b[lowest] + DEPTH
-    first, last = lowest, lowest
-    while first > 0 and near_b[first - 1]:
-        first -= 1
-    while last < len(w_b) - 1 and near_b[last + 1]:
-        last += 1
-    if last - first + 1 < FEWEST:
+    inside = _valley(w_b, lowest)
+    if inside is None:
         return None
-    inside = slice(first, last + 1)
     centre = r_b[lowest]
     bend, slope, height = np.polyfit(r_b[inside] - centre, w_b[inside], 2)
     if bend <= 0:  # two peaks that have run into one
         return None
     bottom = centre - 0.5 * slope / bend
     depth = height - 0.25 * slope**2 / bend
-    return MeanForce(
-        r_b,
-        w_b,
-        float(bottom),
-        float(2.0 * bend),
-        float(depth),
-        (float(r_b[first]), float(r_b[last])),
-        last - first + 1,
-    )
+    fitted_b = r_b[inside]
+    ends = float(fitted_b[0]), float(fitted_b[-1])
+    return MeanForce(r_b, w_b, float(bottom), float(2.0 * bend), float(depth), ends, len(fitted_b))
+
+
+def _valley(w_b: NDArray[np.float64], lowest: int) -> slice | None:
+    """Return the points around the lowest that are fitted; None where even the deepest valley holds too few."""
+    for depth in DEPTHS:
+        high = np.flatnonzero(w_b >= w_b[lowest] + depth)
+        first = int(high[high < lowest].max(initial=-1)) + 1
+        end = int(high[high > lowest].min(initial=len(w_b)))
+        if end - first >= FEWEST:
+            return slice(first, end)
+    return None
 
 
 def harmonic_crystal(r_b: NDArray[np.float64], nearest: float, spread: float) -> NDArray[np.float64]:

@@ -30,6 +30,13 @@ def test_empty_bins_are_left_out():
     assert np.isnan(mean_force(R, np.where(R > 2.9, g_b, 0.0)).departure(-3))
 
 
+def test_where_half_the_maximum_is_too_few_bins_more_of_the_valley_is_fitted():
+    coarse = R[::2]
+    found = mean_force(coarse, 3.0 * np.exp(-0.5 * ((coarse - 2.83) / 0.1) ** 2))
+    assert found.n_fitted == 4
+    assert found.curvature == pytest.approx(1 / 0.1**2)
+
+
 def test_a_spike_has_no_valley_to_fit():
     assert mean_force(R, np.where(np.arange(240) == 50, 5.0, 1e-3)) is None
 

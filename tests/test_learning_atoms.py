@@ -283,10 +283,23 @@ def test_a_log_target_is_biased_low_and_corrected(learned):
 def test_the_result_is_plain_and_counts_everything(learned, inputs):
     found, _ = learned
     assert found["predicted"].shape == (8, 2048)
-    text = json.dumps(plain({name: value for name, value in found.items() if name != "predicted"}), allow_nan=False)
+    text = json.dumps(
+        plain({name: value for name, value in found.items() if not isinstance(value, np.ndarray)}), allow_nan=False
+    )
     assert "NaN" not in text
     assert found["atoms"] == np.array(found["parity"][NETWORK]["counts"]).sum() == 2048
     assert found["samples"] == inputs["sample_id"].tolist()
+
+
+def test_the_stored_ridge_predicts_what_was_predicted(learned, inputs):
+    found, _ = learned
+    table = Atoms.of(REQUEST, inputs)
+    test = split_by_melt(table.group_s, table.sample_i, 2, 20_000, 0)[0].test
+    element = table.species_i[test]
+    scaled = (table.own_if[test] - found["ridge_mean"][element]) / found["ridge_scale"][element]
+    expected = found["ridge_level"][element] + (scaled * found["ridge_weight"][element]).sum(axis=1)
+    names = list(found["models"])
+    assert np.allclose(found["predicted"][names.index(RIDGE)][test], expected, atol=1e-4)
 
 
 def test_settings_are_the_request_and_else_the_default():

@@ -23,7 +23,7 @@ Fit = Callable[[Features, Floats, Indices, Part, int], Predict]
 """``fit(features_if, target_i, species_i, part, seed)``."""
 
 MODERN_RECIPE = replace(RECIPE, optimizer="adam", learning_rate=1e-3, updates=6400, patience=640)
-SCAN = replace(MODERN_RECIPE, updates=2560)
+SCAN = replace(MODERN_RECIPE, updates=1920)
 """Trained by Adam: by Adadelta each of the fits would take 50 times as many updates."""
 
 NETWORK, MODERN = "network", "network, Adam"
@@ -61,8 +61,8 @@ class Settings:
     rounds: int = 3
     factor: int = 2
     cutoffs: tuple[float, ...] = tuple(np.round(np.arange(2.85, 12.0, 0.5), 2).tolist())
-    network_cutoffs: tuple[float, ...] = tuple(np.round(np.arange(2.85, 12.0, 1.0), 2).tolist())
-    network_repeats: int = 3
+    network_cutoffs: tuple[float, ...] = tuple(np.round(np.arange(2.85, 10.0, 1.0), 2).tolist())
+    network_repeats: int = 2
     network: Recipe = RECIPE
     modern: Recipe = MODERN_RECIPE
     scan: Recipe = SCAN

@@ -6,7 +6,7 @@ Letters of axes: ``i`` atom, ``f`` feature.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +100,28 @@ def fit_trees(features_if: Features, target_i: Floats, check_i: NDArray[np.bool_
     return lambda features_if: np.asarray(trees.predict(components.transform(scaler.forward(features_if))))
 
 
+@dataclass(frozen=True)
+class ByElement:
+    """One model for each element.
+
+    Attributes
+    ----------
+    models : mapping of int to callable
+        By index of the element.
+    """
+
+    models: Mapping[int, Callable[[Features], Floats]]
+
+    def __call__(self, features_if: Features, species_i: Indices) -> Floats:
+        """Return predictions, shape=(n_atoms,); NaN for an element that was not in the training part."""
+        predicted_i = np.full(len(species_i), np.nan)
+        for element, model in self.models.items():
+            mine = species_i == element
+            if mine.any():
+                predicted_i[mine] = model(features_if[mine])
+        return predicted_i
+
+
 def by_element(
     fit: FitOne,
     features_if: Features,
@@ -107,7 +129,7 @@ def by_element(
     species_i: Indices,
     part: Part,
     seed: int,  # noqa: ARG001
-) -> Predict:
+) -> ByElement:
     """Fit a model to the atoms of each element alone.
 
     Parameters
@@ -123,21 +145,11 @@ def by_element(
 
     Returns
     -------
-    callable
-        Features and elements to predictions, shape=(n_atoms,); NaN for an element that was not in the training part.
+    ByElement
     """
     models = {}
     for element in np.unique(species_i[part.train]):
         mine = species_i[part.train] == element
         chosen = part.train[mine]
         models[int(element)] = fit(features_if[chosen], target_i[chosen], part.check_i[mine])
-
-    def predict(features_if: Features, species_i: Indices) -> Floats:
-        predicted_i = np.full(len(species_i), np.nan)
-        for element, model in models.items():
-            mine = species_i == element
-            if mine.any():
-                predicted_i[mine] = model(features_if[mine])
-        return predicted_i
-
-    return predict
+    return ByElement(models)

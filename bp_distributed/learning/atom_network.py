@@ -32,6 +32,17 @@ def forward(fit: Fit, features_if: Features) -> Floats:
     return np.asarray(fit.output.back(signal.astype(np.float64))[:, 0])
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A trained network as a model of atoms; the channels say the element."""
+
+    fit: Fit
+
+    def __call__(self, features_if: Features, species_i: Indices) -> Floats:  # noqa: ARG002
+        """Return predictions, shape=(n_atoms,)."""
+        return forward(self.fit, features_if)
+
+
 @dataclass
 class Networks:
     """Trains networks of one recipe; each number of features is compiled once."""
@@ -39,27 +50,22 @@ class Networks:
     recipe: Recipe
     trainers: dict[int, Trainer] = field(default_factory=dict)
 
-    def trained(self, features_if: NDArray[Any], target_i: Floats, part: Part, seed: int) -> Fit:
+    def fit(
+        self,
+        features_if: NDArray[Any],
+        target_i: Floats,
+        species_i: Indices,  # noqa: ARG002
+        part: Part,
+        seed: int,
+    ) -> Trained:
         """Return a network that saw only the training part."""
         n_features = features_if.shape[1]
         if n_features not in self.trainers:
             self.trainers[n_features] = Trainer(n_features, self.recipe)
         learn, check = part.train[~part.check_i], part.train[part.check_i]
-        return self.trainers[n_features].fit(features_if, target_i, learn, check, seed)
+        return Trained(self.trainers[n_features].fit(features_if, target_i, learn, check, seed))
 
-    def fit(
-        self,
-        features_if: Features,
-        target_i: Floats,
-        species_i: Indices,  # noqa: ARG002
-        part: Part,
-        seed: int,
-    ) -> Any:
-        """Return a model as :mod:`bp_distributed.learning.atom_models` has them; the channels say the element."""
-        trained = self.trained(features_if, target_i, part, seed)
-        return lambda features_if, species_i: forward(trained, features_if)  # noqa: ARG005
-
-    def save(self, fit: Fit, path: Path, facts: dict[str, Any]) -> None:
+    def save(self, trained: Trained, path: Path, facts: dict[str, Any]) -> None:
         """Store one trained network as weights and architecture."""
-        trainer = self.trainers[len(fit.inputs.mean_f)]
-        save_network(trainer.network(fit), path, facts)
+        trainer = self.trainers[len(trained.fit.inputs.mean_f)]
+        save_network(trainer.network(trained.fit), path, facts)

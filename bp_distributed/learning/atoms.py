@@ -38,7 +38,7 @@ from bp_distributed.learning.atom_lengths import channel_shells, cutoff_scan, sh
 from bp_distributed.learning.atom_models import Features
 from bp_distributed.learning.atom_network import Networks
 from bp_distributed.learning.atom_table import Atoms
-from bp_distributed.learning.parts import Part, split_at_random, split_by_melt
+from bp_distributed.learning.parts import split_at_random, split_by_melt
 from bp_distributed.learning.stiffness import local_stiffness
 
 Floats = NDArray[np.float64]
@@ -50,6 +50,7 @@ SHARE = 0.10
 LINEAR_SHARE = 0.8910
 """The paper calls the relation linear for this part of the atoms, those of lowest intensity."""
 N_BINS = 40
+TARGET = "log10(I / 1e-9 ps^3)"
 
 
 def atoms_job(request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]], folder: Path) -> dict[str, Any]:
@@ -62,13 +63,14 @@ def atoms_job(request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]], fo
     inputs : mapping
         From :func:`bp_distributed.learning.atom_inputs.atom_inputs`.
     folder : Path
-        Gets the network trained on all samples.
+        Gets the network of the first fold.
 
     Returns
     -------
     dict
         ``models`` by name with scores; ``orderings``; ``random_split``; ``back_transform``; ``parity``; ``linear``;
-        ``cutoff``; ``importance``; ``profiles``; ``recommendation``; and as array ``predicted`` (model, atom).
+        ``cutoff``; ``importance``; ``profiles``; ``recommendation``; as arrays ``predicted`` (model, atom) and the
+        ridge of the first fold.
     """
     atoms, settings = Atoms.of(request, inputs), Settings.of(request)
     n_melts = len(np.unique(atoms.group_s))
@@ -82,14 +84,14 @@ def atoms_job(request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]], fo
     found = {name: crossed(fits[name], features_if, atoms, parts) for name, features_if in features.items()}
     predictions = {name: found_i for name, (found_i, _) in found.items()}
     best = recommended(predictions, atoms, settings.seed)
-    _save(networks, features[NETWORK], atoms, parts[0], folder)
+    _save(networks, found[NETWORK][1][0], atoms, folder)
     return {
         "atoms": len(atoms.target_i),
         "samples": inputs["sample_id"].tolist(),
         "melts": n_melts,
         "folds": len(parts),
         "elements": list(atoms.elements),
-        "target": "log10(I / 1e-9 ps^3)",
+        "target": TARGET,
         "target_mean": float(atoms.target_i.mean()),
         "target_sd": float(atoms.target_i.std()),
         "intensity_span_uTHz-3": [10.0 ** (bound - 3.0) for bound in (atoms.target_i.min(), atoms.target_i.max())],
@@ -115,15 +117,26 @@ def atoms_job(request: Mapping[str, Any], inputs: Mapping[str, NDArray[Any]], fo
         },
         "profiles": _profiles(predictions, best, atoms, settings.seed),
         "predicted": np.array(list(predictions.values()), dtype=np.float32),
+        **_ridge_arrays(found[RIDGE][1][0]),
     }  # fmt: skip
 
 
-def _save(networks: Networks, features_if: Features, atoms: Atoms, part: Part, folder: Path) -> None:
+def _save(networks: Networks, trained: Any, atoms: Atoms, folder: Path) -> None:
     """Store the network of the first fold, the one whose test atoms are known."""
-    trained = networks.trained(features_if, atoms.target_i, part, 0)
     facts = {"features": "four channels of the atomic pair distribution", "r_A": atoms.r.tolist(),
-             "elements": list(atoms.elements), "target": "log10(I / 1e-9 ps^3)"}  # fmt: skip
+             "elements": list(atoms.elements), "target": TARGET}  # fmt: skip
     networks.save(trained, folder / "network", facts)
+
+
+def _ridge_arrays(model: Any) -> dict[str, NDArray[np.float64]]:
+    """Return the ridge of the first fold as numbers, element by element: target = level + weight (feature - mean) / scale."""
+    ridges = [model.models[element] for element in sorted(model.models)]
+    return {
+        "ridge_weight": np.array([ridge.weights_f for ridge in ridges]),
+        "ridge_mean": np.array([ridge.scaler.mean_f for ridge in ridges]),
+        "ridge_scale": np.array([ridge.scaler.scale_f for ridge in ridges]),
+        "ridge_level": np.array([ridge.level for ridge in ridges]),
+    }
 
 
 def _bounds(atoms: Atoms, columns: Indices) -> list[float]:

@@ -73,7 +73,7 @@ def learned_samples(pearson=0.7, chance=0.3, melts=8):
         "neuron": {"weights": np.sin(R).tolist(), "bins": 90, "repeats": 9, "bootstraps": 30,
                    "pearson": {share: about(pearson, 0.1) for share in ("0.05", "0.1")},
                    "pearson_shuffled": {share: [0.1, chance] for share in ("0.05", "0.1")}},
-        "models": {}, "importance": {"ridge": importance, "network": importance}, "shells_A": {},
+        "models": {name: {"r2": -0.2, "mae_uTHz-3": about(5.0)} for name in ("ridge", "network")}, "importance": {"ridge": importance, "network": importance}, "shells_A": {},
     }  # fmt: skip
 
 
@@ -147,6 +147,7 @@ def test_a_neuron_must_do_better_than_shuffled_intensities(learned, pearson, cha
     panel = t15(learned(interpretation=learned_samples(pearson, chance)))
     assert verdicts(panel) == [expected, YES]
     assert panel.basis.samples == 25
+    assert "ridge −0.20, network −0.20" in panel.caption
 
 
 def test_the_basis_names_the_samples_that_were_learned_from(source, learned):

@@ -123,8 +123,8 @@ def t15(source: Source) -> Panel | Missing:
     caption = (
         f"(a) Total pair distribution of the {group['per_group']} samples of highest and the {group['per_group']} of lowest intensity (5 %, "
         f"at least 2) and their difference with its 95 % interval. (b) Weights of the neuron beside that difference. (c) Growth of the "
-        f"squared error when one shell of a partial function is shuffled among samples the model never saw. {learned['samples']} samples of "
-        f"{learned['melts']} melts."
+        f"squared error when one shell of a partial function is shuffled among samples the model never saw; R² of the models: {_goodness(learned)}, and "
+        f"what is not above 0 has learned nothing that could be important. {learned['samples']} samples of {learned['melts']} melts."
         + (
             f" Intensity and cooling rate correlate with r = {number(rate, 2)}, so the groups differ in rate as well."
             if rate
@@ -322,6 +322,10 @@ def _overlap(found: Mapping[str, Estimate]) -> Claim:
 
 
 # ---- T15 --------------------------------------------------------------------------------------------------------------
+
+
+def _goodness(learned: Learned) -> str:
+    return ", ".join(f"{name} {number(judged['r2'], 2)}" for name, judged in learned["models"].items())
 
 
 def _beyond_chance(found: Estimate, shuffled: Sequence[float | None]) -> Verdict:

@@ -177,7 +177,8 @@ def _recommendation(best: str, predictions: Mapping[str, Floats], atoms: Atoms, 
     )  # fmt: skip
     return (
         f"{best}: the simplest model from structure alone whose mean absolute error of log10 I is not certainly larger "
-        f"than the smallest; R² {score[0]:.3f} [{score[1]:.3f}, {score[2]:.3f}], melts never seen; {beside}"
+        f"than the smallest; R² {score[0]:.3f} [{score[1]:.3f}, {score[2]:.3f}], melts never seen (chosen by the folds that score it); "
+        f"{beside}"
     ).replace("-", "−")
 
 

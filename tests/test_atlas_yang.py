@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from synthetic import labelled
 from synthetic_activation import searched_item, without
 from synthetic_atlas import source_of, trended
@@ -12,8 +13,10 @@ from synthetic_atlas import source_of, trended
 from bp_distributed.atlas import yang_activation
 from bp_distributed.atlas.panel import Missing, Panel, Verdict
 from bp_distributed.atlas.yang_activation import y3, y4, y5, y6, y7
-from bp_distributed.atlas.yang_gruneisen import KINDS, y11, y12, y13
+from bp_distributed.atlas.yang_atoms import _of_samples, _ranked, y13
+from bp_distributed.atlas.yang_gruneisen import KINDS, y11, y12
 from bp_distributed.physics.correlation import Estimate
+from bp_distributed.physics.sites import Sites
 
 YES, NO, OPEN = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.UNDECIDED
 N_ATOMS = 220
@@ -157,6 +160,22 @@ def test_the_running_mean_is_inside_the_papers_range_or_not(mean, expected):
 def test_atoms_follow_sign_and_form_of_the_plant(sign, exponential, expected):
     items = with_gruneisen(trended(n_melts=2, rates=(1e13, 1e14)), sign=sign, exponential=exponential)
     assert verdicts(y13(source_of(items))) == expected
+
+
+def test_one_melt_decides_nothing_about_atoms():
+    items = with_gruneisen(trended(n_melts=1, rates=(1e13, 1e14)))
+    assert verdicts(y13(source_of(items))) == [OPEN, OPEN]
+
+
+def test_ranks_within_elements_forget_what_the_elements_are():
+    rng = np.random.default_rng(0)
+    species = rng.integers(0, 2, 4000)
+    gamma, log = rng.normal(size=(2, 4000)) - 5.0 * species
+    sites = Sites(rng.random((4000, 3)), np.eye(3)[None].repeat(2, 0), np.arange(4000) // 2000, np.arange(2))
+    everyone, within = (_of_samples(sites, *ranks)(np.arange(2)) for ranks in _ranked(gamma, log, species))
+    assert everyone == pytest.approx(spearmanr(gamma, log).statistic)
+    assert everyone > 0.5
+    assert abs(within) < 0.05
 
 
 def test_figures_of_gruneisen_parameters_are_drawn():

@@ -66,7 +66,7 @@ ROWS = (
     Row("Y10", "Potential of mean force", "yang_dynamics"),
     Row("Y11", "Grüneisen parameters of modes", "yang_gruneisen"),
     Row("Y12", "Running mean of the Grüneisen parameters", "yang_gruneisen"),
-    Row("Y13", "Atomic Grüneisen parameter against atomic intensity", "yang_gruneisen"),
+    Row("Y13", "Atomic Grüneisen parameter against atomic intensity", "yang_atoms"),
 )
 
 

@@ -83,8 +83,9 @@ def t14(source: Source) -> Panel | Missing:
     caption = (
         f"Surroundings of the {share:g} % of atoms of highest (solid) and lowest (dashed) atomic intensity, by channel; lines: sorted by "
         f"the real intensity, markers: by the network's prediction, melts never seen. Groups are taken within each sample and element. "
-        "The paper's abstract and its Fig. 4 text contradict each other in sign (higher peaks go with lower intensity in the text); the "
-        "claims are those of the text. " + _who(learned)
+        "The paper contradicts itself on the troughs: shallow ones go with low intensity in one sentence on its Fig. 4 and with high "
+        "intensity three sentences on; the claim here is the latter, which its own figure is described by. "
+        + _who(learned)
     )
     values = {
         "share": profiles["share"], "channels": names,
@@ -101,7 +102,7 @@ def t15(source: Source) -> Panel | Missing:
         return _missing(source, "T15", "interpretation", "no single neuron has been trained")
     samples = _samples_of(source)
     stands = basis(
-        source, samples, f"network 120-1-1 of {learned['neuron']['bins']} bins, standardised, Adam, L2 penalty, mean weights of "
+        source, samples, f"network n-1-1 of the {learned['neuron']['bins']} bins that vary, standardised, Adam, L2 penalty, mean weights of "
         f"{learned['neuron']['repeats']} trainings; groups of highest and lowest intensity",
         OVER_MELTS.format(learned["neuron"]["bootstraps"], FEW_GROUPS) + ", Fisher's transform",
     )  # fmt: skip
@@ -294,7 +295,7 @@ _SHIFTS = (
     ("Their first peaks lie closer to the central atom.", "first_r", -1, "Å"),
     ("Their second peaks lie farther away.", "second_r", 1, "Å"),
     ("The trough between first and second peak is wider.", "trough_width", 1, "Å"),
-    ("The trough is less deep.", "trough_height", 1, ""),
+    ("The trough is less deep (the paper says the opposite as well).", "trough_height", 1, ""),
     ("The first peak of unlike over that of like neighbours is larger.", "ratio", 1, ""),
 )
 

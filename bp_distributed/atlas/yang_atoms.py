@@ -172,9 +172,9 @@ def atoms_figure(gamma_i: NDArray[np.float64], log_i: NDArray[np.float64], found
     """Draw the intensity of atoms against their Grüneisen parameter, with means and the line."""
     figure = new_figure(3.5, 3.0)
     ax = figure.subplots()
-    low, high = np.percentile(gamma_i, [0.2, 99.8])
+    low, high = np.percentile(gamma_i, [0.5, 99.5])
     inside = (gamma_i >= low) & (gamma_i <= high)
-    cells = ax.hexbin(gamma_i[inside], log_i[inside], gridsize=34, cmap="Greys", mincnt=1, lw=0.1, bins="log")
+    cells = ax.hexbin(gamma_i[inside], log_i[inside], gridsize=34, cmap="Greys", mincnt=1, lw=0.1, bins="log", vmin=0.2)
     figure.colorbar(cells, ax=ax, label="atoms per cell", pad=0.01)
     ax.errorbar(
         found.x_g,

@@ -192,6 +192,7 @@ def atoms_figure(gamma_i: NDArray[np.float64], log_i: NDArray[np.float64], found
         found.intercept.value + found.slope.value * ends,
         color=COLOURS[0],
         ls="--",
+        zorder=4,
         lw=1.3,
         label=f"slope {interval(found.slope)}",
     )

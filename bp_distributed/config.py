@@ -442,7 +442,7 @@ class ActivationConfig(Model):
     """The basin is left where the lowest eigenvalue is below."""
     lanczos_first: Annotated[Whole, Field(ge=2, le=1000)] = 30
     """Vectors of the first Lanczos run of a search."""
-    lanczos_warm: Annotated[Whole, Field(ge=2, le=1000)] = 15
+    lanczos_warm: Annotated[Whole, Field(ge=2, le=1000)] = 8
     """Vectors of the others, which start from the last eigenvector."""
     lanczos_rtol: Annotated[Number, Field(ge=1e-12, le=0.5)] = 1e-2
     nsmooth: Annotated[Whole, Field(ge=0, le=100)] = 0

@@ -24,7 +24,6 @@ from enum import IntEnum
 import numpy as np
 
 from bp_distributed.physics.descent import (
-    LARGEST_MOVE_A,
     MOST_PRODUCTS,
     Place,
     descend,
@@ -35,7 +34,7 @@ from bp_distributed.physics.descent import (
 from bp_distributed.physics.lowest_mode import Mode, lowest_mode
 from bp_distributed.physics.surface import Product, Surface, Vectors
 
-CLIMB_RADIUS_A = 0.15
+CLIMB_RADIUS_A = 0.2
 """Length of a relaxation across the mode, one step of it after each step along: more slides back into the basin."""
 
 SETTLE_STEPS, SETTLE_FLOOR = 40, 0.1
@@ -44,9 +43,9 @@ SETTLE_STEPS, SETTLE_FLOOR = 40, 0.1
 SETTLE_RADIUS_A, SETTLE_PRODUCTS, SETTLE_LANCZOS = 2.0, 20, 6
 """Length of such a step, in which thousands of atoms may move a little, and products for it and for its mode."""
 
-LEAST_CAP_A, NO_STEP_A = 0.03, 0.005
-"""Å, of one atom: caps on a step are not lowered further where the force grew; and where even so short a step makes λ
-positive there is no saddle."""
+FIRST_CAP_A, LEAST_CAP_A, NO_STEP_A = 0.2, 0.03, 0.005
+"""Å, of one atom: the cap on a step at first and at most; not lowered below the second where the force grew; and where
+even a step as short as the third makes λ positive there is no saddle."""
 
 
 class Code(IntEnum):
@@ -124,7 +123,7 @@ class SearchParameters:
     perp_basin_force: float = 0.5
     lambda_exit: float = -0.30
     lanczos_first: int = 30
-    lanczos_warm: int = 15
+    lanczos_warm: int = 8
     lanczos_rtol: float = 1e-2
     nsmooth: int = 0
     max_lost: int = 20
@@ -305,7 +304,9 @@ class _Walk:
         beside_kx = np.concatenate([self.surface.rigid_kx, self.push_mc.reshape(1, -1)])
         for number in range(p.max_basin_iter):
             self.place = Place.on(self.surface, self.place.x_mc + step * self.push_mc)
-            self.place = descend(self.surface, self.place, beside_kx, p.perp_basin_force, p.perp_basin_max)
+            self.place = descend(
+                self.surface, self.place, beside_kx, p.perp_basin_force, p.perp_basin_max, CLIMB_RADIUS_A
+            )
             most = p.lanczos_warm if number else p.lanczos_first
             self._find_mode(guess_mc, most)
             self._note("basin")
@@ -343,7 +344,7 @@ class _Walk:
 
     def _settle(self, product: Product) -> bool:
         """Go on to the saddle itself by Newton steps, taken back where they lose it; tell whether it is there."""
-        p, cap = self.parameters, LARGEST_MOVE_A
+        p, cap = self.parameters, FIRST_CAP_A
         for _ in range(SETTLE_STEPS):
             force = largest(self.place.forces_mc)
             if force < p.force_converged and math.isnan(self.rough_energy):
@@ -363,7 +364,7 @@ class _Walk:
                 continue
             self._note("refined")
             overshot = largest(self.place.forces_mc) > 1.5 * force
-            cap = max(0.5 * length, LEAST_CAP_A) if overshot else min(2.0 * cap, LARGEST_MOVE_A)
+            cap = max(0.5 * length, LEAST_CAP_A) if overshot else min(2.0 * cap, FIRST_CAP_A)
         return False
 
     def _saddle_step(self, product: Product) -> Vectors:

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from bp_distributed.physics.surface import Product, Surface, Vectors
 
-LARGEST_MOVE_A = 0.2
+LARGEST_MOVE_A = 0.3
 """Of one atom in one step: the Hessian tells little about what lies further."""
 
-RADIUS_A, LARGEST_RADIUS_A = 0.2, 0.04
+RADIUS_A, LARGEST_RADIUS_A = 0.4, 0.08
 """Length of the whole step, at first; and at most, times the root of the number of atoms."""
 
 FORCING, MOST_PRODUCTS = 0.1, 24

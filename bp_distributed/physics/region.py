@@ -280,13 +280,14 @@ class Region:
         touched_t = region_pairs.touched(bound_ik, slot_p, n, self._touched_s)
         self._pairs = region_pairs.Pairs(bound_ik, site_p, slot_p, table_p, touched_t)
         self._pull_pk = np.empty((len(site_p), 3))
+        self._entries = region_kernels.room_for_entries(len(site_p))
         self._factors = region_kernels.Factors(*region_kernels.room_for_factors(bound_ik, len(self._species_s)))
         self._listed_mc = x_mc.copy()
 
     def _calculate(self) -> Floats:
         forces_mc: Floats = region_kernels.evaluate(
-            self._site_sc, self._species_s, self._base_s, self._pairs, self._landscape.tables, self._pull_pk,
-            self._rho_s, self._row_i, *self._embedding,
+            self._site_sc, self._species_s, self._base_s, self._pairs, self._landscape.tables, self._entries,
+            self._pull_pk, self._rho_s, self._row_i, *self._embedding,
         )  # fmt: skip
         return forces_mc
 
@@ -329,7 +330,9 @@ class Region:
         if self._at_mc is None or not np.array_equal(self._at_mc, x_mc):
             self.evaluate(x_mc)
         tables, factors, touched_t = self._landscape.tables, self._factors, self._pairs.touched_t
-        region_kernels.factors(self._site_sc, self._pairs, tables, self._slope_s, self._curvature_s, factors)
+        region_kernels.factors(
+            self._site_sc, self._pairs, tables, self._entries, self._slope_s, self._curvature_s, factors
+        )
         change_s = np.empty_like(self._rho_s)
 
         def product(v_mc: Floats) -> Floats:

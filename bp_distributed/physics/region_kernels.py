@@ -57,6 +57,23 @@ class Tables(NamedTuple):
     rho_max: float
 
 
+class Entries(NamedTuple):
+    """Where each pair of the list stands in its tables, at the place last evaluated.
+
+    Attributes
+    ----------
+    per_r_p : ndarray, shape=(n_pairs,), 1/Å
+    part_p : ndarray, shape=(n_pairs,)
+        Place within the interval of the table, 0 to 1.
+    at_p : ndarray of int64, shape=(n_pairs,)
+        Row of ``Tables.near_tm`` and ``pair_tm``.
+    """
+
+    per_r_p: NDArray[np.float64]
+    part_p: NDArray[np.float64]
+    at_p: NDArray[np.int64]
+
+
 class Factors(NamedTuple):
     """The Hessian of a region at one place; letters as in ``hessian``.
 
@@ -121,11 +138,9 @@ def _separation(site_sc, x, y, z, j):
     return x - site_sc[j, 0], y - site_sc[j, 1], z - site_sc[j, 2]
 
 
-@_fast
-def _row_arrays(bound_ik):
-    """Return what ``_look_up`` fills, long enough for every row."""
-    n = max(bound_ik[:, 4] - bound_ik[:, 0])
-    return np.empty(n), np.empty(n), np.empty(n, np.int64)
+def room_for_entries(n_pairs):
+    """Return empty ``Entries`` for a list of pairs."""
+    return Entries(np.empty(n_pairs), np.empty(n_pairs), np.empty(n_pairs, np.int64))
 
 
 @_fast
@@ -153,12 +168,11 @@ def _look_up(x, y, z, site_sc, site_q, table_q, tables, per_r_q, part_q, at_q):
 
 
 @_fast
-def _near_row(begin, end, slot_p, near_tm, scale, per_r_q, part_q, at_q, rho_s, pull_pk):
+def _near_row(begin, end, slot_p, near_tm, scale, entries, rho_s, pull_pk):
     """Return the pair energy and the density at the atom of the row; add densities of neighbours to ``rho_s``."""
     energy, rho = 0.0, 0.0
     for p in range(begin, end):
-        q = p - begin
-        per_r, part, c_m = per_r_q[q], part_q[q], near_tm[np.uint64(at_q[q])]
+        per_r, part, c_m = entries.per_r_p[p], entries.part_p[p], near_tm[np.uint64(entries.at_p[p])]
         phi = _value(c_m, 0, part) * per_r
         energy += phi
         rho += _value(c_m, 4, part)
@@ -169,23 +183,25 @@ def _near_row(begin, end, slot_p, near_tm, scale, per_r_q, part_q, at_q, rho_s, 
 
 
 @_fast
-def pair_sums(site_sc, pairs, tables, rho_s, energy_i, force_mc, pull_pk):
-    """First pass: add densities to ``rho_s``; set ``energy_i`` (pair energies by row) and the forces of far pairs.
+def pair_sums(site_sc, pairs, tables, entries, rho_s, energy_i, force_mc, pull_pk):
+    """First pass: set ``entries``, ``energy_i`` (pair energies by row) and forces of far pairs; add to ``rho_s``.
 
     Of near pairs φ'/r, f'_ij/r and f'_ji/r are left in ``pull_pk`` (one entry for each pair of the list).
     """
     scale, pair_tm, site_p, slot_p = tables.scale, tables.pair_tm, pairs.site_p, pairs.slot_p
-    per_r_q, part_q, at_q = _row_arrays(pairs.bound_ik)
     force_mc[:] = 0.0
     for i in range(len(force_mc)):
         x, y, z, bound_k = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2], pairs.bound_ik[i]
         begin, end = bound_k[0], bound_k[4]
-        _look_up(x, y, z, site_sc, site_p[begin:end], pairs.table_p[begin:end], tables, per_r_q, part_q, at_q)
-        energy, rho = _near_row(begin, bound_k[2], slot_p, tables.near_tm, scale, per_r_q, part_q, at_q, rho_s, pull_pk)
+        _look_up(
+            x, y, z, site_sc, site_p[begin:end], pairs.table_p[begin:end], tables,
+            entries.per_r_p[begin:end], entries.part_p[begin:end], entries.at_p[begin:end],
+        )  # fmt: skip
+        energy, rho = _near_row(begin, bound_k[2], slot_p, tables.near_tm, scale, entries, rho_s, pull_pk)
         fx, fy, fz = 0.0, 0.0, 0.0
         for p in range(bound_k[2], end):
             dx, dy, dz = _separation(site_sc, x, y, z, site_p[p])
-            per_r, part, c_m = per_r_q[p - begin], part_q[p - begin], pair_tm[np.uint64(at_q[p - begin])]
+            per_r, part, c_m = entries.per_r_p[p], entries.part_p[p], pair_tm[np.uint64(entries.at_p[p])]
             phi = _value(c_m, 0, part) * per_r
             energy += phi
             pull = (_slope(c_m, 0, part, scale) - phi) * per_r * per_r
@@ -253,11 +269,13 @@ def add_near_forces(site_sc, pairs, slope_s, pull_pk, force_mc):
 
 
 @_fast
-def evaluate(site_sc, species_s, base_s, pairs, tables, pull_pk, rho_s, energy_i, energy_s, slope_s, curvature_s):
-    """Return the forces; leave pair energies by row, and ρ, F, F' and F″ by slot, in the arrays given."""
+def evaluate(
+    site_sc, species_s, base_s, pairs, tables, entries, pull_pk, rho_s, energy_i, energy_s, slope_s, curvature_s
+):
+    """Return the forces; leave entries by pair, pair energies by row, and ρ, F, F' and F″ by slot in what is given."""
     force_mc = np.empty((len(energy_i), 3))
     rho_s[:] = base_s
-    pair_sums(site_sc, pairs, tables, rho_s, energy_i, force_mc, pull_pk)
+    pair_sums(site_sc, pairs, tables, entries, rho_s, energy_i, force_mc, pull_pk)
     embed(len(energy_i), pairs.touched_t, species_s, rho_s, tables, energy_s, slope_s, curvature_s)
     add_near_forces(site_sc, pairs, slope_s, pull_pk, force_mc)
     return force_mc
@@ -306,12 +324,12 @@ def _pair_derivatives(c_m, part, per_r, scale):
 
 
 @_fast
-def _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, slope_s, per_r_q, part_q, at_q, f):
+def _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, slope_s, f):
     """Append the near pairs of row i."""
-    scale, begin, slope = tables.scale, bound_k[0], slope_s[i]
+    scale, slope = tables.scale, slope_s[i]
     n_near, n_frozen = f.near_start_i[i], f.frozen_start_i[i]
-    for p in range(begin, bound_k[2]):
-        per_r, part, c_m = per_r_q[p - begin], part_q[p - begin], tables.near_tm[np.uint64(at_q[p - begin])]
+    for p in range(bound_k[0], bound_k[2]):
+        per_r, part, c_m = entries.per_r_p[p], entries.part_p[p], tables.near_tm[np.uint64(entries.at_p[p])]
         dx, dy, dz = _separation(site_sc, x, y, z, pairs.site_p[p])
         ux, uy, uz, j = dx * per_r, dy * per_r, dz * per_r, pairs.slot_p[p]
         tension, stiffness = _pair_derivatives(c_m, part, per_r, scale)
@@ -337,11 +355,11 @@ def _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, slope_s, per_r_q,
 
 
 @_fast
-def _far_factors(i, x, y, z, bound_k, site_sc, pairs, tables, per_r_q, part_q, at_q, f):
+def _far_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, f):
     """Append the far pairs of row i."""
-    begin, n_far = bound_k[0], f.far_start_i[i]
+    n_far = f.far_start_i[i]
     for p in range(bound_k[2], bound_k[4]):
-        per_r, part, c_m = per_r_q[p - begin], part_q[p - begin], tables.pair_tm[np.uint64(at_q[p - begin])]
+        per_r, part, c_m = entries.per_r_p[p], entries.part_p[p], tables.pair_tm[np.uint64(entries.at_p[p])]
         dx, dy, dz = _separation(site_sc, x, y, z, pairs.site_p[p])
         ux, uy, uz = dx * per_r, dy * per_r, dz * per_r
         tension, stiffness = _pair_derivatives(c_m, part, per_r, tables.scale)
@@ -357,16 +375,13 @@ def _far_factors(i, x, y, z, bound_k, site_sc, pairs, tables, per_r_q, part_q, a
 
 
 @_fast
-def factors(site_sc, pairs, tables, slope_s, curvature_s, f):
-    """Fill the ``Factors`` f of the place whose F' and F″ are given."""
-    per_r_q, part_q, at_q = _row_arrays(pairs.bound_ik)
+def factors(site_sc, pairs, tables, entries, slope_s, curvature_s, f):
+    """Fill the ``Factors`` f of the place last evaluated, whose entries, F' and F″ are given."""
     f.block_im[:], f.own_ic[:], f.curvature_s[:] = 0.0, 0.0, curvature_s
     for i in range(len(pairs.bound_ik)):
         x, y, z, bound_k = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2], pairs.bound_ik[i]
-        begin, end = bound_k[0], bound_k[4]
-        _look_up(x, y, z, site_sc, pairs.site_p[begin:end], pairs.table_p[begin:end], tables, per_r_q, part_q, at_q)
-        _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, slope_s, per_r_q, part_q, at_q, f)
-        _far_factors(i, x, y, z, bound_k, site_sc, pairs, tables, per_r_q, part_q, at_q, f)
+        _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, slope_s, f)
+        _far_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, f)
 
 
 @_fast

@@ -233,13 +233,17 @@ def search_from(sample, potential, centre, push_ic, radius=8.0):
     return search(region, push_ic[region.atoms_m], SearchParameters(force_refined=1e-6))
 
 
+SHORT = 30
+"""Stops: rounding, which another frame changes, grows along the way to where it decides which step is the last."""
+
+
 @pytest.fixture(scope="module")
 def some_success(small_glass, cuzr) -> tuple[int, np.ndarray, Search]:
     for centre in range(0, 500, 7):
         push_ic = np.zeros((500, 3))
         push_ic[centre] = np.random.default_rng(centre).standard_normal(3)
         found = search_from(small_glass, cuzr, centre, push_ic)
-        if found.code is Code.SUCCESS and found.refined_energy > 0.01:
+        if found.code is Code.SUCCESS and found.refined_energy > 0.01 and len(found.path) < SHORT:
             return centre, push_ic, found
     raise AssertionError("no search succeeded")
 

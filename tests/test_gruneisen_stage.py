@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from given_glass import N_ATOMS, given_campaign
 
 from bp_distributed.gather import open_dataset
@@ -65,6 +66,10 @@ def test_vectors_are_kept_where_asked_for(campaign):
     vector = result["vector"]
     assert vector.dtype == np.float32
     assert vector.shape == (result.sizes["low_mode"], N_ATOMS, 3)
-    assert vector.encoding["chunksizes"] == (min(64, result.sizes["low_mode"]), N_ATOMS, 3)
-    assert vector.encoding["fletcher32"]
+    (task,) = [task for task in campaign.store.plan.tasks if task.stage == "vibration"]
+    (path,) = campaign.store.folder(task).glob("result-*.nc")
+    with xr.open_dataset(path) as stored:
+        encoding = stored["vector"].encoding
+    assert encoding["chunksizes"] == (min(64, result.sizes["low_mode"]), N_ATOMS, 3)
+    assert encoding["fletcher32"]
     np.testing.assert_allclose((vector**2).sum(("atom", "cart")), 1.0, rtol=1e-5)

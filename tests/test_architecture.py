@@ -4,6 +4,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,9 @@ def test_public_names_resolve_and_are_lazy():
         assert getattr(bp_distributed, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = bp_distributed.nonsense
+
+
+def test_a_wheel_holds_every_room():
+    settings = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    rooms = {".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in PACKAGE.rglob("__init__.py")}
+    assert set(settings["packages"]) == rooms | {"bp_distributed.deploy"}

@@ -138,7 +138,7 @@ def _separation(site_sc, x, y, z, j):
     return x - site_sc[j, 0], y - site_sc[j, 1], z - site_sc[j, 2]
 
 
-def room_for_entries(n_pairs):
+def room_for_entries(n_pairs: int) -> Entries:
     """Return empty ``Entries`` for a list of pairs."""
     return Entries(np.empty(n_pairs), np.empty(n_pairs), np.empty(n_pairs, np.int64))
 

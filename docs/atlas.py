@@ -17,10 +17,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from bp_distributed import Campaign
+from bp_distributed.figures import rate_text
 from bp_distributed.gather import open_dataset
+from bp_distributed.plan import Given
 from bp_distributed.store import Journal
 
 HERE = Path(__file__).resolve().parent
@@ -56,6 +59,28 @@ def sample_table(campaign: Campaign) -> str:
         )
     head = ("block", "composition", "atoms", "rate (K/s)", "samples planned", "melts", "with spectrum", "accepted")
     return markdown_table(head, rows)
+
+
+def limits(campaign: Campaign) -> dict[str, object]:
+    """Return rates, phonons, melts and counts, which say what cannot be decided."""
+    dataset = open_dataset(campaign.dataset_path).load()
+    solved = dataset.isel(sample=dataset["accepted"].to_numpy() >= 0)
+    rate = solved["cooling_rate"].to_numpy()
+    rate = rate[np.isfinite(rate)]
+    decades = f"{np.log10(rate.max() / rate.min()):.1f}" if rate.size else "no"
+    rates = f"{rate_text(rate.min())} to {rate_text(rate.max())}" if rate.size else "no rate at all"
+    sizes = solved["n_atoms"].to_numpy()
+    phonon = solved["first_phonon"].to_numpy()
+    phonons = [
+        f"{phonon[sizes == size].min():.2f} to {phonon[sizes == size].max():.2f} rad/ps ({size} atoms)"
+        for size in np.unique(sizes)
+    ]
+    specs = {sample.sid: sample for sample in campaign.store.plan.samples}
+    given = [
+        specs[sid].group for sid in solved["sample_id"].to_numpy().tolist() if isinstance(specs[sid].origin, Given)
+    ]
+    return {"rates": rates, "decades": decades, "phonons": " and ".join(phonons), "given": len(given),
+            "given_melts": len(set(given)), "n_samples": len(sizes)}  # fmt: skip
 
 
 def composition(part: Any) -> str:
@@ -135,7 +160,7 @@ def main(folder: Path) -> None:
         samples=sample_table(campaign), cost=cost_table(campaign), hours=f"{hours_driven(campaign):.1f}",
         n_rows=len(atlas["rows"]), n_shown=sum(row["status"] == "shown" for row in atlas["rows"]), n_claims=claims,
         **{f"n_{verdict.split()[0]}": count for verdict, count in counts.items()},
-        verdicts=verdict_table(atlas["rows"]), missing=missing_table(atlas["rows"]),
+        **limits(campaign), verdicts=verdict_table(atlas["rows"]), missing=missing_table(atlas["rows"]),
         figures="\n".join(filter(None, (figure_text(by_name[name], page) for name in FIGURES))),
     )  # fmt: skip
     (HERE / "atlas.md").write_text(text, encoding="utf-8")

@@ -137,7 +137,7 @@ def test_a_model_of_the_rate_says_nothing_within_a_band():
 def test_noise_floors_by_hand():
     assert replicate_spread(np.array([1.0, 3.0, 10.0, 10.0, 7.0]), np.array([1.0, 1.0, 2.0, 2.0, np.nan])) == (1.0, 4)
     rows = floors(np.array([1.0, 3.0]), np.array([1.0, 1.0]), np.array([3.0, 4.0]), np.array([np.nan, np.nan]))
-    assert [row["source"] for row in rows] == ["modes resampled", "samples of equal rate (upper bound)"]
+    assert [row["source"] for row in rows] == ["modes resampled (upper bound)", "samples of equal rate (upper bound)"]
     assert rows[0]["std"] == pytest.approx(np.sqrt(12.5))
     assert rows[0]["mae"] == pytest.approx(np.sqrt(12.5) * np.sqrt(2.0 / np.pi))
 
@@ -178,7 +178,7 @@ def test_where_hardly_a_sample_has_a_peak_the_robust_intensity_is_learned_and_sa
     dataset = gather(items, {})
     found = learnable(dataset, "intensity")
     assert (found.label, len(found)) == ("robust_intensity", 11)
-    assert "with 'intensity' no sample has" in found.note
+    assert "with 'intensity' too few samples are left" in found.note
     values = dataset["robust_intensity"].to_numpy()[:11] * 1e6
     assert found.target_s == pytest.approx(values)
     with pytest.raises(CampaignError, match="no sample has"):

@@ -83,6 +83,10 @@ def _interval(found: Mapping[str, Any], unit: str = "µTHz⁻³", sign: str = "+
     return f"{value} [{low}, {high}] {unit}"
 
 
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
 def _by_sign(found: Mapping[str, Any], expected: int) -> Verdict:
     """Return the verdict on a claim about the sign of a difference."""
     if found["sign"] == 0:
@@ -160,7 +164,7 @@ def _threshold_verdict(best: Mapping[str, Any]) -> Verdict:
 @styled
 def threshold_figure(scan: Mapping[str, Any]) -> Figure:
     """Draw the error against the threshold, on the test set and inside the training set."""
-    figure = new_figure(7.0, 2.9)
+    figure = new_figure(7.0, 3.1)
     axes = figure.subplots(1, 2)
     for ax, key, best, title in (
         (axes[0], "mae", "best_on_test", "test set"), (axes[1], "inner_mae", "best_inside", "inside the training set"),
@@ -174,7 +178,7 @@ def threshold_figure(scan: Mapping[str, Any]) -> Figure:
         _span_bar(ax, scan[best], f"best {scan[best]['best']:.2f}", curves, COLOURS[3])
         ax.set(xlabel=r"threshold $P_0$", title=title)
     axes[0].set_ylabel(f"MAE ({MICRO_UNIT})")
-    axes[0].legend(handlelength=2.6, loc="upper right")
+    figure.legend(*axes[0].get_legend_handles_labels(), handlelength=2.6, loc="outside upper center", ncols=3)
     panel_letters(list(axes))
     return figure
 
@@ -188,7 +192,7 @@ def _span_bar(ax: Axes, found: Mapping[str, Any], text: str, curves: NDArray[np.
     ax.annotate(
         text, (found["best"], level), xytext=(0, -4), textcoords="offset points", ha="center", va="top", fontsize=7.5
     )
-    ax.set_ylim(low - 0.32 * (high - low), high + 0.38 * (high - low))
+    ax.set_ylim(low - 0.32 * (high - low), high + 0.08 * (high - low))
 
 
 # ---- T9 ---------------------------------------------------------------------------------------------------------------
@@ -212,7 +216,7 @@ def t9(source: Source) -> Panel | Missing:
     )
     values = {key: found[key] for key in ("networks", "models", "leakage", "noise", "bands", "orderings",
                                           "convergence", "recommendation")}  # fmt: skip
-    estimator = "9 splits 80/20, networks of three architectures trained with Adadelta 0.01"
+    estimator = "repeated splits 80/20, networks of three architectures trained with Adadelta 0.01"
     return Panel("T9", title_of("T9"), caption, _basis(source, found, estimator), _t9_claims(found, scheme, why),
                  lambda: inputs_figure(found), values)  # fmt: skip
 
@@ -304,11 +308,12 @@ def _models_axis(ax: Axes, rows: Sequence[Mapping[str, Any]], noise: Sequence[Ma
         ax.plot([row["mae"]], [place], "s" if paper else "o", color=COLOURS[1] if paper else COLOURS[0], ms=4.5)
     ax.set_yticks(y, [_model_name(row) for row in rows], fontsize=7.5)
     ax.set(xlabel=f"MAE ({MICRO_UNIT})", ylim=(-0.8, len(rows) - 0.2), xlim=(0.0, None))
-    for index, floor in enumerate(noise):
+    shown = [floor for floor in noise if floor["mae"] < ax.get_xlim()[1]]
+    for index, floor in enumerate(shown):
         ax.axvline(
             floor["mae"], color="0.55", ls=LINES[index + 1], lw=1.0, label=f"noise of the label: {floor['source']}"
         )
-    if noise:
+    if shown:
         ax.legend(loc="upper right", fontsize=7)
     ax.grid(axis="y", color="0.93", lw=0.6)
     ax.set_axisbelow(True)
@@ -336,7 +341,7 @@ def t10(source: Source) -> Panel | Missing:
     if above_mean:
         claims.append(Claim(
             "Predictions follow the true intensities.", "MAE 7.98 µTHz⁻³, 8.67 % of the span of the test set",
-            f"MAE {each['mae']:.2f} µTHz⁻³, {100 * each['mae_over_span']:.1f} % of the span, R² {each['r2']:.2f}; minus that of "
+            f"MAE {each['mae']:.2f} µTHz⁻³, {100 * each['mae_over_span']:.1f} % of the span, R² {_signed(each['r2'])}; minus that of "
             f"predicting the mean {_interval(above_mean)}",
             comparable=False, why=f"better than predicting the mean decides; {why}", verdict=_by_sign(above_mean, -1),
         ))  # fmt: skip
@@ -364,7 +369,7 @@ def parity_figure(parity: Mapping[str, Any]) -> Figure:
     both = np.concatenate([np.array(one[key]) for one in parity.values() for key in ("true", "predicted")])
     margin = 0.05 * float(np.ptp(both))
     ends = (float(both.min()) - margin, float(both.max()) + margin)
-    for ax, key, title in zip(axes, ("fixed", "splits"), ("fixed test set", "every sample"), strict=True):
+    for ax, key, title in zip(axes, ("fixed", "splits"), ("fixed test set", "all test sets"), strict=True):
         one = parity[key]
         truth, predicted = np.array(one["true"]), np.array(one["predicted"])
         ax.plot(ends, ends, color="0.5", lw=0.9)
@@ -417,7 +422,7 @@ def t11(source: Source) -> Panel | Missing:
     caption = (
         "Mean absolute error against the cutoff of the partial PDF, same hyperparameters at all cutoffs: network n-64-1 on the test "
         "set (bars: standard deviation of the fits), the same inside the training set, and ridge regression on all "
-        "samples; bins beyond the cutoff are held at zero. Diamonds with bars: first cutoff that reaches 95 % of the whole "
+        "samples; bins beyond the cutoff are held at zero. Single markers with bars, below: first cutoff that reaches 95 % of the whole "
         f"gain, 95 % interval, melts drawn again; where no gain is certain there is none. {_who(found)}."
     )
     return Panel("T11", title_of("T11"), caption, _basis(source, found, "network n-64-1, Adadelta 0.01; ridge; split by melt"),
@@ -441,25 +446,26 @@ def _length_verdict(one: Mapping[str, Any]) -> Verdict:
 @styled
 def cutoff_figure(scan: Mapping[str, Any]) -> Figure:
     """Draw the error against the cutoff, and where it saturates."""
-    figure = new_figure(4.6, 3.5)
+    figure = new_figure(4.6, 3.9)
     ax = figure.subplots()
     r = scan["cutoff_angstrom"]
     curves = {"network, test set": (r, scan["mae"]), "network, inside the training set": (r, scan["inner_mae"]),
               "ridge, all samples": (scan["ridge_cutoff_angstrom"], scan["ridge_mae"])}  # fmt: skip
-    values = np.concatenate([np.array(mae) for _, mae in curves.values()])
-    low, span = float(values.min()), float(np.ptp(values)) or 1.0
+    ends = [*(np.array(mae) for _, mae in curves.values()), np.array(scan["mae"]) + scan["mae_sd"]]
+    low, high = float(min(part.min() for part in ends)), float(max(part.max() for part in ends))
     for index, (name, (x, mae)) in enumerate(curves.items()):
         error = scan["mae_sd"] if index == 0 else None
-        ax.errorbar(
-            x, mae, error, ls=LINES[index], marker=MARKERS[index], ms=3.5, color=COLOURS[index], capsize=2, label=name
-        )
-        one, level = scan["saturation"][name], low - (0.14 + 0.09 * index) * span
+        look: Any = {"ls": LINES[index], "marker": MARKERS[index], "color": COLOURS[index]}
+        ax.errorbar(x, mae, error, ms=3.5, capsize=2, elinewidth=0.8, label=name, **look)
+        one, level = scan["saturation"][name], low - (0.1 + 0.07 * index) * (high - low)
         if one["cutoff"] is not None:
-            ax.plot([one["low"], one["high"]], [level, level], color=COLOURS[index], lw=2.2, ls=LINES[index])
-            ax.plot([one["cutoff"]], [level], "D", color=COLOURS[index], ms=4.5)
-    ax.axvline(PAPER_CUTOFF, color="0.5", lw=0.9)
-    ax.annotate("6.85 Å (paper)", (PAPER_CUTOFF, 0.62), xycoords=("data", "axes fraction"), rotation=90, fontsize=7.5,
-                ha="right", va="center", color="0.35", xytext=(-2, 0), textcoords="offset points")  # fmt: skip
-    ax.set(xlabel="cutoff (Å)", ylabel=f"MAE ({MICRO_UNIT})", ylim=(low - 0.45 * span, low + 1.55 * span))
-    ax.legend(loc="upper right")
+            ax.plot([one["low"], one["high"]], [level, level], color=COLOURS[index], lw=1.6)
+            ax.plot([one["cutoff"]], [level], MARKERS[index], color=COLOURS[index], ms=6)
+    ax.axvline(PAPER_CUTOFF, color="0.5", lw=0.9, zorder=0)
+    ax.annotate("6.85 Å (paper)", (PAPER_CUTOFF, 0.98), xycoords=("data", "axes fraction"), fontsize=7.5, rotation=90,
+                ha="right", va="top", color="0.35", xytext=(-2, 0), textcoords="offset points")  # fmt: skip
+    ax.set(
+        xlabel="cutoff (Å)", ylabel=f"MAE ({MICRO_UNIT})", ylim=(low - 0.32 * (high - low), high + 0.06 * (high - low))
+    )
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=1)
     return figure

@@ -39,11 +39,15 @@ def floors(target_s: Floats, rate_s: Floats, error_s: Floats, jitter_s: Floats) 
     target_s, error_s, jitter_s : ndarray, shape=(n_samples,), µTHz⁻³
         Label, its standard error, its standard deviation over the position of the bins; NaN where unknown.
     rate_s : ndarray, shape=(n_samples,), K/s
+
+    Notes
+    -----
+    Modes are resampled as if they were independent.  Levels repel each other, so that this is too much.
     """
     spread, count = replicate_spread(target_s, rate_s)
     rows = [
         ("bins shifted", *_typical(jitter_s)),
-        ("modes resampled", *_typical(error_s)),
+        ("modes resampled (upper bound)", *_typical(error_s)),
         ("samples of equal rate (upper bound)", spread, count),
     ]
     return [

@@ -75,6 +75,9 @@ def _text(
             f"({_signed(gap.value)} [{_signed(gap.low)}, {_signed(gap.high)}], 95 %, melts drawn again) is not "
             f"demonstrably more than {100 * NEGLIGIBLE:g} % of it, and of models that are that near the simplest is the best."
         )
+    if groups < FEW_GROUPS:
+        sentences.append(f"With {groups} melts the intervals decide nothing: plan more melts.")
+        return " ".join(sentences)
     worse = [name.replace("_", " ").replace("pdf", "PDF") for name, gap in behind.items() if gap.low > margin]
     sentences.append(
         f"{len(worse)} of the {len(behind)} models are demonstrably worse than the best"
@@ -82,8 +85,6 @@ def _text(
     )
     if chosen.model in {"mean", "line"}:
         sentences.append("So at this size structure has not been shown to say more than that.")
-    if groups < FEW_GROUPS:
-        sentences.append(f"With {groups} melts these intervals decide nothing: plan more melts.")
     return " ".join(sentences)
 
 

@@ -106,13 +106,11 @@ def learnable(dataset: xr.Dataset, target: str) -> Samples:
     """
     try:
         return samples_of(dataset, target)
-    except CampaignError as error:
+    except CampaignError:
         if target != "intensity" or "robust_intensity" not in dataset:
             raise
-        return replace(
-            samples_of(dataset, "robust_intensity"),
-            note=f"learned from 'robust_intensity', which rejects no sample for lack of a peak; with 'intensity' {error}",
-        )
+        why = "which rejects no sample for lack of a peak: with 'intensity' too few samples are left"
+        return replace(samples_of(dataset, "robust_intensity"), note=f"learned from 'robust_intensity', {why}")
 
 
 def samples_of(dataset: xr.Dataset, target: str = "intensity") -> Samples:

@@ -145,6 +145,14 @@ def test_selections_inside_and_on_the_test_set_are_told_apart(supported):
     assert row["chosen_on_test"]["mae"] <= row["chosen_inside"]["mae"] + 1e-9
 
 
+def test_the_caption_says_what_the_rate_explains_and_what_a_random_split_hides(supported):
+    caption = t9(supported[0]).caption
+    assert "minus that of a line in log rate: −" in caption
+    assert "split by melt minus that split at random: " in caption
+    assert "within single decades" in caption
+    assert "fits were ended at 640 updates" in caption  # as planted
+
+
 def test_failed_fits_leave_a_row_out_and_say_so(tmp_path):
     found = samples()
     results = {

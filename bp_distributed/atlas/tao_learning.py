@@ -212,13 +212,33 @@ def t9(source: Source) -> Panel | Missing:
         "(a) Mean absolute error and (b) R² of the paper's networks on its four inputs, architecture chosen inside the "
         "training data: filled, split by melt; open, split at random, where samples of one melt stand on both sides. "
         f"(c) All models on structure or simple properties, split by melt, lowest error first, with 95 % intervals. {_who(found)}; "
-        f"each predicted by fits that never saw its melt. Note that {FROM_MODES}. {recommended.get('text', '')}"
+        f"each predicted by fits that never saw its melt. Note that {FROM_MODES}. {_remarks(found)}{recommended.get('text', '')}"
     )
     values = {key: found[key] for key in ("networks", "models", "leakage", "noise", "bands", "orderings",
                                           "convergence", "recommendation")}  # fmt: skip
     estimator = "repeated splits 80/20, networks of three architectures trained with Adadelta 0.01"
     return Panel("T9", title_of("T9"), caption, _basis(source, found, estimator), _t9_claims(found, scheme, why),
                  lambda: inputs_figure(found), values)  # fmt: skip
+
+
+def _remarks(found: Learned) -> str:
+    """Return what the rate alone explains, what a split at random hides, and which fits did not converge."""
+    network, sentences = _network("partial_pdf"), []
+    if rate := _compared(found["orderings"], network, "line on rate"):
+        sentences.append(f"MAE of the network on the partial PDF minus that of a line in log rate: {_interval(rate)}.")
+    if leak := _compared(found["leakage"], network, network):
+        sentences.append(f"Its MAE split by melt minus that split at random: {_interval(leak)}.")
+    bands = [
+        f"{band['r2']:.2f}".replace("-", "−") for band in found["bands"].get(network, ()) if band["r2"] is not None
+    ]
+    if bands:
+        sentences.append(f"Its R² within single decades of the cooling rate: {', '.join(bands)}.")
+    ran = found["convergence"]
+    if ran and ran["at_the_limit"]:
+        sentences.append(
+            f"{ran['at_the_limit']} of {ran['fits']} fits were ended at {ran['limit']} updates, still improving."
+        )
+    return "".join(f"{sentence} " for sentence in sentences)
 
 
 def _t9_claims(found: Learned, scheme: Mapping[str, Any], why: str) -> tuple[Claim, ...]:

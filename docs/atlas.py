@@ -44,19 +44,20 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str
 def sample_table(campaign: Campaign) -> str:
     """Return what was made and what came of it, by block of the configuration and cooling rate."""
     dataset = open_dataset(campaign.dataset_path).load()
-    blocks: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    blocks: dict[tuple[str, float], list[int]] = defaultdict(list)
     specs = {sample.sid: sample for sample in campaign.store.plan.samples}
     for index, sid in enumerate(dataset["sample_id"].to_numpy().tolist()):
-        rate = float(dataset["cooling_rate"][index])
-        blocks[specs[sid].block, int(dataset["n_atoms"][index]), f"{rate:.3g}"].append(index)
+        made = specs[sid].origin
+        blocks[specs[sid].block, 0.0 if isinstance(made, Given) else made.cooling_rate_K_per_s].append(index)
     rows = []
-    for (block, n_atoms, rate), members in blocks.items():
+    for (block, _), members in blocks.items():
         part = dataset.isel(sample=members)
-        verdict = part["accepted"].to_numpy()
+        verdict, rate = part["accepted"].to_numpy(), part["cooling_rate"].to_numpy()
+        rates = " to ".join(f"{one:.3g}" for one in sorted({rate.min(), rate.max()}))
+        sizes = ", ".join(map(str, np.unique(part["n_atoms"].to_numpy())))
         melts = len(set(part["group"].to_numpy().tolist()))
-        rows.append(
-            (block, composition(part), n_atoms, rate, len(members), melts, (verdict >= 0).sum(), (verdict == 1).sum())
-        )
+        counts = (len(members), melts, (verdict >= 0).sum(), (verdict == 1).sum())
+        rows.append((block, composition(part), sizes, rates, *counts))
     head = ("block", "composition", "atoms", "rate (K/s)", "samples planned", "melts", "with spectrum", "accepted")
     return markdown_table(head, rows)
 

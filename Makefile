@@ -49,7 +49,7 @@ check: $(DEV)  ## lint, format and types
 bench: $(DEV)  ## benchmarks as ratios against a peer; ROWS="name name" picks
 	$(BIN)/python -m benchmarks $(ROWS)
 
-MODULES := $(subst /,.,$(patsubst %.py,%,$(wildcard bp_distributed/[a-z]*.py bp_distributed/physics/[a-z]*.py)))
+MODULES := $(subst /,.,$(patsubst %.py,%,$(wildcard bp_distributed/[a-z]*.py bp_distributed/*/[a-z]*.py)))
 docs: $(DEV)  ## API reference and notebooks as HTML, command reference as Markdown, in build/docs
 	$(BIN)/python -m pdoc --docformat numpy --output-directory build/docs $(MODULES)
 	$(BIN)/python -m typer bp_distributed.cli utils docs --name bpd --output build/docs/bpd.md

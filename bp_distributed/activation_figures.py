@@ -29,7 +29,7 @@ from bp_distributed.figures import COLOURS, LINES, MARKERS, MAX_SERIES, new_figu
 from bp_distributed.physics.artn import Code
 from bp_distributed.physics.autocorrelation import NEAR, Decay, decaying
 from bp_distributed.physics.coarse_graining import KERNELS
-from bp_distributed.physics.correlation import LEAST_EFFECTIVE, Contrast, Curve, Estimate
+from bp_distributed.physics.correlation import LEAST_EFFECTIVE, Contrast, Curve, Estimate, Line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -269,6 +269,12 @@ def _curve(ax: Axes, found: Curve, number: int, name: str) -> None:
 # ---- the line (Fig. 4 and S1) -----------------------------------------------------------------------------------------
 
 
+def draw_means(ax: Axes, line: Line) -> None:
+    """Draw the means of groups of atoms that a line was fitted through, with their errors."""
+    label = f"means of {line.per_group} atoms"
+    ax.errorbar(line.x_g, line.y_g, line.y_error_g, fmt="o", color=COLOURS[1], lw=0.9, capsize=2, label=label)
+
+
 @styled
 def line_figure(relation: Relation) -> Figure:
     """Draw the coarse-grained energy against the coarse-grained inverse intensity, atoms and bins, and by element."""
@@ -280,16 +286,7 @@ def line_figure(relation: Relation) -> Figure:
         shown = all_ax.hexbin(relation.x_i, relation.y_i, gridsize=34, cmap="Greys", mincnt=1, lw=0.1, bins="log")
         figure.colorbar(shown, ax=all_ax, label="atoms per cell", pad=0.01)
     line = relation.line
-    all_ax.errorbar(
-        line.x_g,
-        line.y_g,
-        line.y_error_g,
-        fmt="o",
-        color=COLOURS[1],
-        lw=0.9,
-        capsize=2,
-        label=f"means of {line.per_group} atoms",
-    )
+    draw_means(all_ax, line)
     _straight(all_ax, line.x_g, line.slope, line.intercept, COLOURS[1], "-")
     all_ax.set_title(f"all: slope {with_error(line.slope)}")
     all_ax.legend(loc="upper left")

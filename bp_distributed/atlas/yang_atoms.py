@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bp_distributed.activation_captions import interval
+from bp_distributed.activation_figures import draw_means
 from bp_distributed.activation_study import FEWEST_GROUPS, PER_GROUP
 from bp_distributed.atlas.basis import Alike, alike, basis, known_atoms, lacking, melts_of, part, why_not
 from bp_distributed.atlas.panel import Claim, Missing, Panel, Verdict
@@ -176,16 +177,7 @@ def atoms_figure(gamma_i: NDArray[np.float64], log_i: NDArray[np.float64], found
     inside = (gamma_i >= low) & (gamma_i <= high)
     cells = ax.hexbin(gamma_i[inside], log_i[inside], gridsize=34, cmap="Greys", mincnt=1, lw=0.1, bins="log", vmin=0.2)
     figure.colorbar(cells, ax=ax, label="atoms per cell", pad=0.01)
-    ax.errorbar(
-        found.x_g,
-        found.y_g,
-        found.y_error_g,
-        fmt="o",
-        color=COLOURS[1],
-        lw=0.9,
-        capsize=2,
-        label=f"means of {found.per_group} atoms",
-    )
+    draw_means(ax, found)
     ends = np.array([max(low, found.x_g.min()), min(high, found.x_g.max())])
     ax.plot(
         ends,

@@ -75,7 +75,7 @@ class Code(IntEnum):
 
 @dataclass(frozen=True)
 class SearchParameters:
-    """Controls of a search; the defaults are the paper's, and those of its code where it says nothing.
+    """Controls of a search; the defaults are the paper's where it gives them, else its code's, or what cost least here.
 
     Attributes
     ----------

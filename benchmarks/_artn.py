@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bp_distributed.physics.activation import Event, find_event
 from bp_distributed.physics.artn import SearchParameters
@@ -17,42 +18,46 @@ REPEATS = 30
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one search, everything counted: the way, the check of its sides, and settling with free surroundings."""
+    """Of one search, everything counted: the way, the check of its sides, and settling with free surroundings.
+
+    Seconds are those of the processor, of one thread, as a task of a campaign has.
+    """
 
     event: Event
     seconds: float
     active_forces: float
     """Work in the active region, in evaluations of its forces."""
     outer_forces: float
-    """Work with the surroundings free, in evaluations of theirs."""
+    """Work with the surroundings free, in evaluations of all of them."""
 
 
 def one(landscape: Landscape, atom: int, trial: int, parameters: SearchParameters, weights: "Weights") -> Cost:
     """Search from one atom; the push depends on atom and trial alone."""
-    with _counted(landscape) as prepared:
-        started = time.perf_counter()
+    with _counted(landscape) as counts, threadpool_limits(1):
+        started = time.process_time()
         event = find_event(landscape, atom, trial, 0, parameters)
-        seconds = time.perf_counter() - started
-    active = event.evaluations + weights.product * event.n_products + weights.hessian * prepared[0]
-    outer = 0.0
-    if event.saddle is not None:
-        outer = event.saddle.evaluations + weights.product * event.saddle.n_products + weights.hessian * prepared[1]
-    return Cost(event, seconds, active, outer)
+        seconds = time.process_time() - started
+    work = [made.evaluations + weights.product * made.n_products + weights.hessian * n for made, n in counts]
+    sizes = [made.n_mobile for made, _ in counts]
+    outer = sum(size * spent for size, spent in zip(sizes[1:], work[1:], strict=True)) / min(
+        landscape.n_atoms, parameters.outer_atoms
+    )
+    return Cost(event, seconds, work[0], outer)
 
 
 @contextmanager
-def _counted(landscape: Landscape) -> Iterator[list[int]]:
-    """Count the places at which products are prepared, for each region that is made meanwhile."""
-    prepared: list[int] = []
+def _counted(landscape: Landscape) -> Iterator[list[list]]:
+    """List the regions that are made meanwhile, each with the number of places at which its products are prepared."""
+    counts: list[list] = []
     make = landscape.region
 
     def region(centre: int, radius: float | None) -> Region:
         made = make(centre, radius)
-        products, number = made.products, len(prepared)
-        prepared.append(0)
+        products, count = made.products, [made, 0]
+        counts.append(count)
 
         def counting(x_mc):
-            prepared[number] += 1
+            count[1] += 1
             return products(x_mc)
 
         made.products = counting
@@ -60,7 +65,7 @@ def _counted(landscape: Landscape) -> Iterator[list[int]]:
 
     landscape.region = region
     try:
-        yield prepared
+        yield counts
     finally:
         del landscape.region
 

@@ -39,7 +39,7 @@ from bp_distributed.errors import ConfigError
 
 PROTOCOL_VERSION: dict[Stage, int] = {
     "melt": 1, "quench": 1, "relax": 1, "structure": 1, "vibration": 2, "gruneisen": 1,
-    "temperatures": 1, "trajectory": 1, "activation": 2,
+    "temperatures": 1, "trajectory": 1, "activation": 3,
 }  # fmt: skip
 """Raised when a stage's code gives other numbers for the same request; part of every id."""
 

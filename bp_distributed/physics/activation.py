@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,10 @@ from bp_distributed.physics.saddle import Ends, explore
 
 SAME_ENERGY, SAME_DISPLACEMENT = 1e-3, 0.1
 """eV and Å (of one atom): saddles of one atom nearer than this are one."""
+
+STAGE_RADIUS_A, STAGE_FORCE, LARGEST_STAGE = 17.0, 0.02, 0.8
+"""Å, eV/Å: a saddle is first settled this roughly with so much free, if that is a part of all that may move: as a share
+of its radius, a half of its atoms."""
 
 STILL = 1e-4
 """eV/Å: the largest force in what passes for a minimum."""
@@ -116,8 +120,7 @@ def find_event(
         found = search(region, push_mc, parameters)
         code = found.code
         if code is Code.SUCCESS and found.mode is not None:
-            surroundings = landscape.region(centre, _outer_radius(landscape, parameters))
-            saddle = settle(surroundings, *_carried(region, found, surroundings), parameters)
+            surroundings, saddle = _set_free(landscape, region, found, parameters)
             if saddle.code is Code.SUCCESS:
                 ends = explore(region, found.saddle_mc, found.mode, parameters.push_over)
             else:
@@ -125,12 +128,24 @@ def find_event(
     return Event(code, found, saddle, ends, region, surroundings, region.evaluations, region.n_products)
 
 
-def _outer_radius(landscape: Landscape, parameters: SearchParameters) -> float | None:
-    """Return the radius of a sphere of so many atoms; None for all."""
-    if landscape.n_atoms <= parameters.outer_atoms:
-        return None
-    volume = abs(np.linalg.det(landscape.cell_cc)) * parameters.outer_atoms / landscape.n_atoms
-    return max(parameters.active_radius, float(np.cbrt(0.75 / np.pi * volume)))
+def _set_free(
+    landscape: Landscape, region: Region, found: Search, parameters: SearchParameters
+) -> tuple[Region, Search]:
+    """Settle a saddle with its surroundings free: roughly in a part of them first, where most that are none are lost."""
+    atoms, evaluations, n_products = min(landscape.n_atoms, parameters.outer_atoms), 0, 0
+    volume = abs(np.linalg.det(landscape.cell_cc)) * atoms / landscape.n_atoms
+    outer = max(parameters.active_radius, float(np.cbrt(0.75 / np.pi * volume)))
+    stages = [(outer if atoms < landscape.n_atoms else None, parameters.force_refined)]
+    if parameters.active_radius < STAGE_RADIUS_A < LARGEST_STAGE * outer:
+        stages.insert(0, (STAGE_RADIUS_A, STAGE_FORCE))
+    for radius, force in stages:
+        wider = landscape.region(int(region.atoms_m[region.centre]), radius)
+        rough = replace(parameters, force_refined=force)
+        region, found = wider, settle(wider, *_carried(region, found, wider), rough)
+        evaluations, n_products = evaluations + wider.evaluations, n_products + wider.n_products
+        if found.code is not Code.SUCCESS:
+            break
+    return region, replace(found, evaluations=evaluations, n_products=n_products)
 
 
 def _carried(region: Region, found: Search, into: Region) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -37,7 +37,7 @@ from bp_distributed.physics.surface import Product, Surface, Vectors
 CLIMB_RADIUS_A = 0.2
 """Length of a relaxation across the mode, one step of it after each step along: more slides back into the basin."""
 
-SETTLE_STEPS, SETTLE_FLOOR = 40, 0.1
+SETTLE_STEPS, SETTLE_FLOOR = 30, 0.1
 """Newton steps to the saddle itself, and eV/Å² below which a mode counts as that stiff."""
 
 SETTLE_RADIUS_A, SETTLE_PRODUCTS, SETTLE_LANCZOS = 2.0, 20, 6
@@ -269,7 +269,7 @@ class _Walk:
     path: list[Waypoint] = field(default_factory=list)
     mode: Mode | None = None
     rough_energy: float = math.nan
-    """Where the paper's criterion was first met."""
+    """Where the paper's criterion was first met; in surroundings just set free, once they have answered."""
 
     def __post_init__(self) -> None:
         push_mc = without(self.push_mc, self.surface.rigid_kx)
@@ -279,7 +279,10 @@ class _Walk:
     def settled(self, guess_mc: Vectors) -> bool:
         """Go from where the walk is to the saddle next to it."""
         product = self._find_mode(guess_mc, SETTLE_LANCZOS)
-        return self._known_mode.eigenvalue < 0 and self._settle(product)
+        found = self._known_mode.eigenvalue < 0 and self._settle(product)
+        if found and math.isnan(self.rough_energy):  # it was there from the start
+            self.rough_energy = self.place.energy
+        return found
 
     def run(self) -> tuple[Code, float, float]:
         code = self._leave_basin()
@@ -287,6 +290,7 @@ class _Walk:
             code = self._climb()
         if code is not Code.SUCCESS:
             return code, math.nan, math.nan
+        self.rough_energy = self.place.energy
         if not self._settle(self.surface.products(self.place.x_mc)):
             return Code.SHOULDER, self.rough_energy, math.nan
         return self._arrived(), self.rough_energy, self.place.energy
@@ -347,8 +351,6 @@ class _Walk:
         p, cap = self.parameters, FIRST_CAP_A
         for _ in range(SETTLE_STEPS):
             force = largest(self.place.forces_mc)
-            if force < p.force_converged and math.isnan(self.rough_energy):
-                self.rough_energy = self.place.energy
             if force < p.force_refined:
                 return True
             place, mode = self.place, self._known_mode
@@ -363,8 +365,10 @@ class _Walk:
                 product = self.surface.products(place.x_mc)
                 continue
             self._note("refined")
-            overshot = largest(self.place.forces_mc) > 1.5 * force
-            cap = max(0.5 * length, LEAST_CAP_A) if overshot else min(2.0 * cap, FIRST_CAP_A)
+            new_force = largest(self.place.forces_mc)
+            if new_force < p.force_converged and math.isnan(self.rough_energy):
+                self.rough_energy = self.place.energy
+            cap = max(0.5 * length, LEAST_CAP_A) if new_force > 1.5 * force else min(2.0 * cap, FIRST_CAP_A)
         return False
 
     def _saddle_step(self, product: Product) -> Vectors:

@@ -14,6 +14,7 @@ Several images of an atom may be near, so cells of any size and shape work, and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,6 +118,7 @@ class Landscape:
             self.positions_ic, self.cell_cc, table.start_i, table.j_m, table.shift_mc, self.species_i,
             len(potential.elements), potential.cutoff, *potential.density.loops,
         )  # fmt: skip
+        self._whole: Region | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -147,7 +149,10 @@ class Landscape:
             raise ConfigError("region", "radius", f"got {radius}, expected a length above 0 Å, or None for all atoms")
         place = int(np.flatnonzero(self.order_i == centre)[0])
         mobile = self._everything() if radius is None else self._within(place, radius)
-        return Region(self, place, mobile)
+        if len(mobile.atom_m) < self.n_atoms:
+            return Region(self, place, mobile)
+        self._whole = self._whole or Region(self, place, mobile)
+        return self._whole.anew(place)
 
     def _within(self, place: int, radius: float) -> _Mobile:
         centre_c = self.positions_ic[place]
@@ -218,6 +223,19 @@ class Region:
         self._range = float(tables.pair_range_ab.max()) + skin
         self._surround(MARGIN)
 
+    def anew(self, centre: int) -> Region:
+        """Return this region, never used so far, around another atom (place in the landscape's order).
+
+        It equals a new one to the last bit and costs a tenth: lists are shared, and what an evaluation writes to is not.
+        """
+        twin = copy(self)
+        twin.centre = int(np.searchsorted(self._mobile.atom_m, centre))
+        twin.start_mc, twin._site_sc = self.start_mc.copy(), self._site_sc.copy()
+        twin._touched_s, twin._rho_s, twin._row_i = self._touched_s.copy(), self._rho_s.copy(), self._row_i.copy()
+        twin._embedding = tuple(part_s.copy() for part_s in self._embedding)
+        twin._make_room()
+        return twin
+
     @property
     def n_mobile(self) -> int:
         """Number of mobile atoms."""
@@ -259,16 +277,15 @@ class Region:
         n_slots = len(rho_s)
         self._touched_s = np.zeros(n_slots, np.bool_)
         self._rho_s, self._base_s = np.empty(n_slots), np.zeros(n_slots)
-        self._row_i, self._energy_s = np.empty(self.n_mobile), np.empty(n_slots)
-        self._slope_s, self._curvature_s = np.empty(n_slots), np.empty(n_slots)
-        self._embedding = self._energy_s, self._slope_s, self._curvature_s
+        self._row_i = np.empty(self.n_mobile)
+        self._embedding = tuple(np.empty(n_slots) for _ in range(3))
         self._list_pairs(self.start_mc)
         self._calculate()
         self._base_s = rho_s - self._rho_s
         self._calculate()
         untouched_t = (self.n_mobile + np.flatnonzero(~self._touched_s[self.n_mobile :])).astype(np.uint32)
         region_kernels.embed(0, untouched_t, self._species_s, self._rho_s, self._landscape.tables, *self._embedding)
-        self._start_row_i, self._start_energy_s = self._row_i.copy(), self._energy_s.copy()
+        self._start_row_i, self._start_energy_s = self._row_i.copy(), self._embedding[0].copy()
         self._at_mc: Floats | None = None
 
     def _list_pairs(self, x_mc: Floats) -> None:
@@ -279,10 +296,14 @@ class Region:
         )  # fmt: skip
         touched_t = region_pairs.touched(bound_ik, slot_p, n, self._touched_s)
         self._pairs = region_pairs.Pairs(bound_ik, site_p, slot_p, table_p, touched_t)
-        self._pull_pk = np.empty((len(site_p), 3))
-        self._entries = region_kernels.room_for_entries(len(site_p))
-        self._factors = region_kernels.Factors(*region_kernels.room_for_factors(bound_ik, len(self._species_s)))
         self._listed_mc = x_mc.copy()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        n_pairs, n_slots = len(self._pairs.site_p), len(self._species_s)
+        self._pull_pk = np.empty((n_pairs, 3))
+        self._entries = region_kernels.room_for_entries(n_pairs)
+        self._factors = region_kernels.Factors(*region_kernels.room_for_factors(self._pairs.bound_ik, n_slots))
 
     def _calculate(self) -> Floats:
         forces_mc: Floats = region_kernels.evaluate(
@@ -319,7 +340,7 @@ class Region:
         self.evaluations += 1
         forces_mc = self._calculate()
         self._at_mc = x_mc.copy()
-        energy = region_kernels.energy_change(self._row_i, self._start_row_i, self._energy_s, self._start_energy_s)
+        energy = region_kernels.energy_change(self._row_i, self._start_row_i, self._embedding[0], self._start_energy_s)
         return float(energy), forces_mc
 
     def products(self, x_mc: Floats) -> Product:
@@ -330,9 +351,7 @@ class Region:
         if self._at_mc is None or not np.array_equal(self._at_mc, x_mc):
             self.evaluate(x_mc)
         tables, factors, touched_t = self._landscape.tables, self._factors, self._pairs.touched_t
-        region_kernels.factors(
-            self._site_sc, self._pairs, tables, self._entries, self._slope_s, self._curvature_s, factors
-        )
+        region_kernels.factors(self._site_sc, self._pairs, tables, self._entries, *self._embedding[1:], factors)
         change_s = np.empty_like(self._rho_s)
 
         def product(v_mc: Floats) -> Floats:

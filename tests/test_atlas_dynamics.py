@@ -148,6 +148,18 @@ def test_planted_changes_with_temperature_are_seen_with_their_sign():
     assert verdicts(y9(source_of(warmed(-1))))[:3] == [NO, NO, NO]
 
 
+def test_a_slope_that_hangs_on_one_temperature_decides_nothing():
+    items = warmed(1)
+    for item in items:
+        stage = item.stages["temperatures"]
+        value_t = stage["inherent_robust_intensity"].to_numpy()
+        value_t[:-1] = 200e-6 - 1e-6 * np.arange(len(value_t) - 1) + 0.02 * (value_t[:-1] - 200e-6)
+        value_t[-1] = 250e-6
+    panel = y9(source_of(items))
+    assert panel.values["intensity_per_100_K_muTHz-3"]["low"] > 0.0
+    assert verdicts(panel)[0] is OPEN
+
+
 def test_a_planted_kink_is_the_glass_transition_and_a_bend_is_none():
     source = source_of(with_volumes(warmed(1), kinked))
     (found,) = coolings(source.dataset)

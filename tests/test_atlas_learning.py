@@ -13,7 +13,7 @@ from synthetic_learning import SMALL, planted_results, samples
 
 from bp_distributed.atlas.panel import Missing, Panel, Verdict
 from bp_distributed.atlas.source import Source
-from bp_distributed.atlas.tao_learning import t8, t9, t10, t11
+from bp_distributed.atlas.tao_learning import FEWEST_TOP, t8, t9, t10, t11
 from bp_distributed.learning.fan_out import plain
 from bp_distributed.learning.summary import summarise
 
@@ -65,7 +65,11 @@ def supported(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def contradicted(tmp_path_factory):
-    return source_of(samples(), tmp_path_factory.mktemp("other"), the_other_way)
+    results = planted_results(samples(), the_other_way)
+    for result in results.values():
+        if "updates_van" in result.arrays:
+            result.arrays["updates_van"][...] = 100  # well before the limit
+    return source_of(samples(), tmp_path_factory.mktemp("other"), None, results)
 
 
 def verdicts(panel):
@@ -92,7 +96,36 @@ def test_the_opposite_is_contradicted(contradicted, row):
 def test_few_melts_decide_nothing(tmp_path):
     source, _ = source_of(samples(n_samples=80, n_melts=4), tmp_path, as_in_the_paper)
     for row in (t8, t9, t10, t11):
-        assert set(verdicts(row(source))) == {OPEN}
+        panel = row(source)
+        assert set(verdicts(panel)) == {OPEN}
+        assert any("melts, no interval" in claim.ours for claim in panel.claims)
+        panel.draw()
+
+
+def test_architectures_whose_training_was_cut_short_are_not_told_apart(tmp_path):
+    source, content = source_of(samples(), tmp_path, the_other_way)
+    assert content["convergence"]["at_the_limit"] == content["convergence"]["fits"]
+    claim = t9(source).claims[-1]
+    assert claim.verdict is OPEN
+    assert "ended while still improving" in claim.why
+
+
+def test_one_sample_at_the_top_says_nothing_of_the_highest(tmp_path):
+    found = samples(n_samples=24, n_melts=6)
+    results = planted_results(found, as_in_the_paper)
+    for name, result in results.items():
+        if name.startswith("network"):
+            result.arrays["predicted_vans"][..., found.target_s.argmax()] -= 40.0
+    panel = t10(source_of(found, tmp_path, None, results)[0])
+    assert panel.values["parity"]["splits"]["top_samples"] < FEWEST_TOP
+    assert panel.claims[-1].text.startswith("The 12.31 %")
+    assert panel.claims[-1].verdict is OPEN
+    assert "Squares" in panel.caption
+
+
+def test_a_model_that_explains_nothing_is_said_to(tmp_path):
+    _, content = source_of(samples(), tmp_path, lambda *_: 60.0)
+    assert "explains nothing" in content["recommendation"]["text"]
 
 
 def test_high_intensities_that_deviate_more_are_seen(tmp_path):

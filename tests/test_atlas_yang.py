@@ -2,6 +2,7 @@
 """Rows Y3 to Y7 and Y11 to Y13 on samples with planted relations."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from bp_distributed.atlas.panel import Missing, Panel, Verdict
 from bp_distributed.atlas.yang_activation import y3, y4, y5, y6, y7
 from bp_distributed.atlas.yang_atoms import _of_samples, _ranked, y13
 from bp_distributed.atlas.yang_gruneisen import KINDS, y11, y12
+from bp_distributed.errors import Reason
 from bp_distributed.physics.correlation import Estimate
 from bp_distributed.physics.sites import Sites
 
@@ -52,6 +54,19 @@ def test_a_planted_law_is_supported_at_its_ends_in_r_and_as_a_line(related):
     assert rises is YES
     assert proportional is NO  # the plant has an intercept of 1 eV
     assert elements == [YES, YES]
+
+
+def test_a_line_at_a_length_that_chance_finds_as_well_decides_nothing(related):
+    studied = yang_activation._study_of(yang_activation._Asked(related.dataset))
+    relation = studied.shown.relations[yang_activation.PAPER]
+    by_chance = replace(relation, inverse={
+        kernel: replace(one, p_best=0.4) for kernel, one in relation.inverse.items()
+    })  # fmt: skip
+    shown = replace(studied.shown, relations={yang_activation.PAPER: by_chance})
+    alone = replace(studied, found=replace(studied.found, glasses=[shown]))
+    panel = yang_activation._line(related, alone)
+    assert set(verdicts(panel)) == {OPEN}
+    assert "p 0.4" in panel.claims[0].why
 
 
 def test_two_compositions_agree_and_one_rate_says_nothing_of_rates(related):
@@ -139,6 +154,20 @@ def test_low_modes_are_compared_with_high_ones(low, expected):
     assert verdicts(panel)[:2] == [expected] * 2
     ratio = panel.values["low_over_high"]["rank_gruneisen"]["value"]
     assert ratio == pytest.approx(low / 1.5, rel=0.05)
+
+
+def test_a_little_larger_is_not_huge():
+    assert verdicts(y11(source_of(with_gruneisen(trended(n_melts=4, rates=(1e13,)), low=2.2))))[:2] == [OPEN] * 2
+
+
+@pytest.mark.parametrize("row", [y11, y12, y13])
+def test_without_a_boson_peak_nothing_is_said_of_its_place(row):
+    items = with_gruneisen(trended(n_melts=4, rates=(1e13,), rejected=Reason.NO_PEAK.value))
+    panel = row(source_of(items))
+    panel.draw()
+    if row is y11:
+        assert verdicts(panel)[2] is OPEN
+        assert "has a boson peak by the rule" in panel.claims[2].why
 
 
 @pytest.mark.parametrize(("mean", "expected"), [(1.5, YES), (2.6, NO), (0.4, NO)])

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 COMMAND = "bpd learn"
 PAPER_LENGTH = 6.85
 """Å; where the paper's error saturates, for samples and for atoms."""
+FEWEST_EXTREME = 5
+"""Samples of highest and of lowest intensity, below which their means decide nothing."""
+CONFOUNDED = 0.3
+"""Correlation of intensity and cooling rate from which on the groups of extreme intensity are groups of rate as well."""
 LENGTH_REACH = 1.0
 """Å; one step of the network's cutoffs: lengths nearer than this are the same."""
 OTHER_ATOMS = "the paper's are atoms of 10 samples of 19 652 at 10¹⁰ K/s, Mendelev 2019; its bins and the width of its Gaussian are not published"
@@ -100,7 +104,7 @@ def t15(source: Source) -> Panel | Missing:
     learned = _learned(source, "interpretation")
     if learned is None:
         return _missing(source, "T15", "interpretation", "no single neuron has been trained")
-    samples = _samples_of(source)
+    samples, label = _samples_of(source)
     stands = basis(
         source, samples, f"network n-1-1 of the {learned['neuron']['bins']} bins that vary, standardised, Adam, L2 penalty, mean weights of "
         f"{learned['neuron']['repeats']} trainings; groups of highest and lowest intensity",
@@ -115,22 +119,20 @@ def t15(source: Source) -> Panel | Missing:
             "The weights of a single neuron correlate with the difference of the total pair distributions of the 5 % of samples of highest and "
             "of lowest intensity.", "no number given", f"{ours}; {learned['samples']} samples, {learned['melts']} melts", comparable=False,
             why="supported if the interval (groups of 5 %) lies above what intensities shuffled among the samples give, "
-            f"{_range(learned['neuron']['pearson_shuffled']['0.05'])}: some correlation is built in; contradicted if it lies below 0; {why}",
-            verdict=_beyond_chance(found["0.05"], learned["neuron"]["pearson_shuffled"]["0.05"]),
+            f"{_range(learned['neuron']['pearson_shuffled']['0.05'])}: some correlation is built in; contradicted if it lies below 0; groups of "
+            f"{FEWEST_EXTREME} samples or more; {why}",
+            verdict=_of_enough(group, _beyond_chance(found["0.05"], learned["neuron"]["pearson_shuffled"]["0.05"])),
         ),
         _trivial(learned),
     )  # fmt: skip
-    rate = learned["rate_correlation"]
+    rate, few = learned["rate_correlation"], group["per_group"] < FEWEST_EXTREME
     caption = (
         f"(a) Total pair distribution of the {group['per_group']} samples of highest and the {group['per_group']} of lowest intensity (5 %, "
         f"at least 2) and their difference with its 95 % interval. (b) Weights of the neuron beside that difference. (c) Growth of the "
         f"squared error when one shell of a partial function is shuffled among samples the model never saw; R² of the models: {_goodness(learned)}, and "
-        f"what is not above 0 has learned nothing that could be important. {learned['samples']} samples of {learned['melts']} melts."
-        + (
-            f" Intensity and cooling rate correlate with r = {number(rate, 2)}, so the groups differ in rate as well."
-            if rate
-            else ""
-        )
+        f"what is not above 0 has learned nothing that could be important. {learned['samples']} samples of {learned['melts']} melts"
+        f"{'; ' + label if label else ''}.{_with_rate(rate)}"
+        + (f" Groups of fewer than {FEWEST_EXTREME} samples decide nothing." if few else "")
     )
     values = {
         "pearson_r_weights_difference": learned["neuron"]["pearson"],
@@ -171,13 +173,14 @@ def _places(source: Source, sample_ids: Sequence[str]) -> NDArray[np.intp]:
     return np.flatnonzero(np.isin(source.dataset["sample_id"].to_numpy().astype(np.str_), list(sample_ids)))
 
 
-def _samples_of(source: Source) -> NDArray[np.intp]:
-    """Return the places of the samples that 'bpd learn' learns from."""
-    from bp_distributed.learning.samples import samples_of  # noqa: PLC0415 - needed by this row alone
+def _samples_of(source: Source) -> tuple[NDArray[np.intp], str]:
+    """Return the places of the samples that 'bpd learn' learns from, and what its label is, if not what was asked for."""
+    from bp_distributed.learning.samples import learnable  # noqa: PLC0415 - needed by this row alone
 
     config = json.loads(source.dataset.attrs.get("bp_config", "{}"))
     target = (config.get("training") or {}).get("target", "intensity")
-    return _places(source, samples_of(source.dataset, target).sample_id_s.tolist())
+    found = learnable(source.dataset, target)  # as learning itself: where few have a peak, another label is taken
+    return _places(source, found.sample_id_s.tolist()), found.note
 
 
 def _stands(source: Source, learned: Learned, estimator: str, uncertainty: str) -> Basis:
@@ -337,6 +340,19 @@ def _beyond_chance(found: Estimate, shuffled: Sequence[float | None]) -> Verdict
     return Verdict.CONTRADICTED if found.high < 0.0 else Verdict.UNDECIDED
 
 
+def _of_enough(group: Mapping[str, Any], found: Verdict) -> Verdict:
+    """Return the verdict on groups of extreme samples; none on groups of a few."""
+    return found if group["per_group"] >= FEWEST_EXTREME else Verdict.UNDECIDED
+
+
+def _with_rate(rate: float | None) -> str:
+    """Return how intensity and cooling rate go together, and what that means for the groups."""
+    if rate is None:
+        return ""
+    so = ", so the groups differ in rate as well" if abs(rate) > CONFOUNDED else ""
+    return f" Intensity and cooling rate correlate with r = {number(rate, 2)}{so}."
+
+
 def _range(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     return f"{number(min(known), 2)} to {number(max(known), 2)} ({len(known)} shuffles)" if known else "not known"
@@ -350,6 +366,7 @@ def _trivial(learned: Learned) -> Claim:
     return Claim(
         "The total pair distributions of samples of highest and lowest intensity hardly differ.", "trivial difference (Fig. 5a)",
         f"first peak, high − low: {with_interval(found)} of {number(height)}; groups of {group['per_group']} samples", comparable=False,
-        why="supported if the first peaks differ by less than a tenth of their height, interval included",
-        verdict=verdict(found, low=-0.1 * height, high=0.1 * height),
+        why=f"supported if the first peaks of groups of {FEWEST_EXTREME} samples or more differ by less than a tenth of their height, interval "
+        "included",
+        verdict=_of_enough(group, verdict(found, low=-0.1 * height, high=0.1 * height)),
     )  # fmt: skip

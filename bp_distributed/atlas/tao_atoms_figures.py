@@ -220,7 +220,7 @@ def _weights(ax: Axes, learned: Learned, difference_r: Any, band: tuple[Any, Any
     ax.plot([], [], color=COLOURS[0], ls="--", label="weights (right)")
     for one, values in ((ax, np.concatenate([difference_r, *band])), (weights, learned["neuron"]["weights"])):
         reach = 1.15 * float(np.abs(values).max()) or 1.0
-        one.set_ylim(-reach, reach)
+        one.set_ylim(-reach, 1.7 * reach)  # room for the legend
     value, low, high = learned["neuron"]["pearson"]["0.05"]
     interval = "" if low is None else f" [{low:.2f}, {high:.2f}]".replace("-", "−")
     ax.axhline(0.0, color="0.8", lw=0.8, zorder=0)

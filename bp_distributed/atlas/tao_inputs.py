@@ -22,6 +22,7 @@ from bp_distributed.atlas.basis import (
 )
 from bp_distributed.atlas.panel import Claim, Missing, Panel, Verdict
 from bp_distributed.atlas.resampling import (
+    FEWEST_MELTS,
     UNCERTAINTY,
     Draws,
     as_values,
@@ -31,7 +32,7 @@ from bp_distributed.atlas.resampling import (
     with_interval,
 )
 from bp_distributed.atlas.rows import title_of
-from bp_distributed.atlas.tao_vibrations import CUT, share_below
+from bp_distributed.atlas.tao_vibrations import CUT, share_below, without_peak
 from bp_distributed.captions import number, span
 from bp_distributed.figures import (
     COLOURS,
@@ -59,6 +60,9 @@ PROMINENCES = (0.02, 0.05)
 SURE = 0.975
 """Share of the draws that must agree."""
 
+CLEAR = 2.0
+"""A shell's prominence must exceed so many standard errors of g(r), else what is counted may be noise all draws share."""
+
 
 def t6(source: Source) -> Panel | Missing:
     """Return the row of the partial pair distribution functions and their shells."""
@@ -73,14 +77,16 @@ def t6(source: Source) -> Panel | Missing:
     shells = {
         pair: _shells(r, pdf_spr[:, index], melt_s) for index, pair in enumerate(pairs) if pdf_spr[:, index].any()
     }
+    noise = {pair: _noise(r, pdf_spr[:, pairs.index(pair)], melt_s) for pair in shells}
     why = why_not(source, chosen.samples, tao=True)
     claims = tuple(
         Claim(
-            f"{LENGTH} Å lies in the {_ordinal(shell)} coordination shell of {pair}.", str(shell), _shell_text(shells[pair]),
+            f"{LENGTH} Å lies in the {_ordinal(shell)} coordination shell of {pair}.", str(shell), _shell_text(shells[pair], noise[pair]),
             comparable=not why,
             why=f"shells end at minima of the mean g(r), maxima count from a prominence of {PROMINENCES[0]:g} and of {PROMINENCES[1]:g}; the "
-            f"paper's rule is not given{'; ' + why if why else ''}",
-            verdict=_shell_verdict(shells[pair], shell),
+            f"paper's rule is not given; decided only where the smaller prominence is above {CLEAR:g} standard errors of g(r)"
+            f"{'; ' + why if why else ''}",
+            verdict=_shell_verdict(shells[pair], shell, noise[pair]),
         )
         for pair, shell in PAPER_SHELLS.items() if pair in shells
     )  # fmt: skip
@@ -130,16 +136,30 @@ def _shells(r: NDArray[np.float64], pdf_sr: NDArray[np.float64], melt_s: NDArray
     return found
 
 
-def _shell_text(found: _Shells) -> str:
+def _noise(r: NDArray[np.float64], pdf_sr: NDArray[np.float64], melt_s: NDArray[np.intp]) -> float:
+    """Return the standard error over melts of the mean g(r), smoothed as shells are counted, up to the length; NaN for one melt."""
+    melts = np.unique(melt_s)
+    if len(melts) < FEWEST_MELTS:
+        return math.nan
+    of_melt_mr = np.array([pdf_sr[melt_s == melt].mean(axis=0) for melt in melts])
+    error_r = of_melt_mr.std(axis=0, ddof=1) / math.sqrt(len(melts))
+    smooth = math.sqrt(0.25**2 + 0.5**2 + 0.25**2)
+    mean_r = pdf_sr.mean(axis=0)
+    inside_r = (r > r[int((mean_r > 0.5 * mean_r.max()).argmax())]) & (r < LENGTH)
+    return float(smooth * np.median(error_r[inside_r])) if inside_r.any() else math.nan
+
+
+def _shell_text(found: _Shells, noise: float) -> str:
     parts = []
     for prominence, (shell, shares) in found.items():
         agree = f" in {100 * shares[shell]:.0f} % of the draws" if shares else ", too few melts to draw"
         parts.append(f"{shell} (prominence {prominence:g}{agree})")
-    return ", ".join(parts)
+    error = f"; standard error of g(r) {number(noise, 2)}" if math.isfinite(noise) else ""
+    return ", ".join(parts) + error
 
 
-def _shell_verdict(found: _Shells, claimed: int) -> Verdict:
-    if not all(shares for _, shares in found.values()):
+def _shell_verdict(found: _Shells, claimed: int, noise: float) -> Verdict:
+    if not all(shares for _, shares in found.values()) or not CLEAR * noise < min(PROMINENCES):
         return Verdict.UNDECIDED
     shares = [shares.get(claimed, 0.0) for _, shares in found.values()]
     if min(shares) >= SURE:
@@ -165,18 +185,20 @@ def t7(source: Source) -> Panel | Missing:
     if not len(chosen.samples):
         return lacking(source, "T7", "no sample has participation ratios yet")
     share_s = 100.0 * share_below(dataset, CUT)[chosen.samples]
-    border = float(np.nanmean(dataset["robust_peak_frequency"].to_numpy()[chosen.samples]))
+    border = mean_known(dataset["robust_peak_frequency"].to_numpy()[chosen.samples])
     apart_s = _localised_below(dataset, chosen.samples, border)
     usable = np.isfinite(apart_s)
     localised = over_melts(mean(apart_s[usable]), melts_of(dataset, chosen.samples[usable]))
     count_s = (dataset["frequency"].to_numpy()[chosen.samples] < CUT).sum(axis=1)
     why = why_not(source, chosen.samples, tao=True)
+    place = without_peak(dataset, chosen.samples)
     claims = (
         _fixed_count(share_s[np.isfinite(share_s)], count_s, why),
         Claim(
             f"Modes below the boson peak are more often quasi-localised (participation ratio below {THRESHOLD:g}) than those above.", "-",
-            f"share below {border:.2g} rad/ps minus share from there to {CUT:g}: {with_interval(localised, '%')}; {int(usable.sum())} samples",
-            comparable=False, why=f"the sign decides; participation ratios depend on the size of the sample; {why}",
+            f"share below {number(border, 2)} rad/ps minus share from there to {CUT:g}: {with_interval(localised, '%')}; {int(usable.sum())} samples",
+            comparable=False,
+            why=f"the sign decides; participation ratios depend on the size of the sample; {place + '; ' if place else ''}{why}",
             verdict=verdict(localised, low=0.0),
         ),
     )  # fmt: skip
@@ -184,7 +206,8 @@ def t7(source: Source) -> Panel | Missing:
     caption = (
         f"Participation ratio of the modes of one sample ({dataset['label'].to_numpy()[first]}) with the paper's threshold {THRESHOLD:g} "
         f"(a), and share of modes below the threshold by frequency, all samples, with standard deviations over samples (b). Dotted: mean "
-        f"frequency of the boson peak. {chosen.sentence}; {span(count_s)} of their modes lie below {CUT:g} rad/ps, translations left out."
+        f"frequency of the boson peak, kernel estimate{f' ({place})' if place else ''}. {chosen.sentence}; {_counts(count_s)} of their modes lie "
+        f"below {CUT:g} rad/ps, translations left out."
     )
     values = {
         "modes_below_10_rad_per_ps": count_s.tolist(), "share_percent": share_s.tolist(), "paper_share_percent": PAPER_SHARE,
@@ -197,6 +220,18 @@ def t7(source: Source) -> Panel | Missing:
     )  # fmt: skip
 
 
+def mean_known(value_s: NDArray[np.float64]) -> float:
+    """Return the mean of the values that are known; NaN if none is."""
+    known_s = value_s[np.isfinite(value_s)]
+    return float(known_s.mean()) if len(known_s) else math.nan
+
+
+def _counts(count_s: NDArray[np.intp]) -> str:
+    """Return the smallest and the largest of several counts."""
+    low, high = int(count_s.min()), int(count_s.max())
+    return str(low) if low == high else f"{low} to {high}"
+
+
 def _fixed_count(share_s: NDArray[np.float64], count_s: NDArray[np.intp], why: str) -> Claim:
     """Return whether the paper's fixed count is what a sample like ours may have below the cut."""
     from scipy.stats import t  # noqa: PLC0415 - heavy for those who only import
@@ -205,7 +240,7 @@ def _fixed_count(share_s: NDArray[np.float64], count_s: NDArray[np.intp], why: s
     if len(share_s) >= FEW_SAMPLES:
         half = float(t.ppf(0.975, len(share_s) - 1)) * share_s.std(ddof=1) * math.sqrt(1.0 + 1.0 / len(share_s))
         centre = float(share_s.mean())
-        ours = f"{number(centre)} %, one sample in 95 % of cases within {number(half, 2)} %; {len(share_s)} samples ({span(count_s)} modes)"
+        ours = f"{number(centre)} %, one sample in 95 % of cases within {number(half, 2)} %; {len(share_s)} samples ({_counts(count_s)} modes)"
         if not why or "potential" not in why:
             decided = Verdict.SUPPORTED if abs(centre - PAPER_SHARE) < half else Verdict.CONTRADICTED
     return Claim(
@@ -255,10 +290,11 @@ def participation_figure(dataset: xr.Dataset, samples: NDArray[np.intp], border:
             share_sb[row, place] = 100.0 * (ratio_k[place_k == place] < THRESHOLD).mean()
     filled = np.isfinite(share_sb).any(axis=0)
     centre = 0.5 * (edges[1:] + edges[:-1])[filled]
+    mean_b, spread_b = np.nanmean(share_sb[:, filled], axis=0), np.nanstd(share_sb[:, filled], axis=0)
     share_ax.errorbar(
         centre,
-        np.nanmean(share_sb[:, filled], axis=0),
-        np.nanstd(share_sb[:, filled], axis=0),
+        mean_b,
+        np.minimum(spread_b, [mean_b, 100.0 - mean_b]),  # a share ends at 0 and at 100
         fmt="s-",
         color=COLOURS[0],
         capsize=2,

@@ -29,6 +29,12 @@ PAPER_CUTOFF = 6.85
 """Å."""
 PAPER_GAIN = 0.126
 """The paper calls this relative difference of errors a clear one, so it is our margin for "alike"."""
+FEWEST_TOP = 5
+"""Samples at the top of the true values, below which nothing is said of how they deviate."""
+UNFINISHED = 0.1
+"""Of all fits; where more were ended while still improving, architectures may differ by their training alone."""
+PER_MEAN = 10
+"""Samples of one mean in the figure of predicted against true values."""
 WIDEST = 3.0
 """Å; an interval of the length that is wider than this names no length."""
 NAMES = {"participation_ratio": "PR", "binary_participation_ratio": "binary PR", "total_pdf": "total PDF",
@@ -78,7 +84,9 @@ def _why_not(source: Source, found: Learned) -> str:
 
 
 def _interval(found: Mapping[str, Any], unit: str = "µTHz⁻³", sign: str = "+") -> str:
-    """Return value and interval in words."""
+    """Return value and interval in words; of few melts an interval says nothing and is not shown."""
+    if found.get("groups", FEW_GROUPS) < FEW_GROUPS:
+        return f"{found['value']:{sign}.2f} {unit} ({found['groups']} melts, no interval)".replace("-", "−")
     value, low, high = (f"{found[key]:{sign}.2f}".replace("-", "−") for key in ("value", "low", "high"))
     return f"{value} [{low}, {high}] {unit}"
 
@@ -127,28 +135,35 @@ def t8(source: Source) -> Panel | Missing:
     if not scan:
         return _incomplete("T8", "the scan over the threshold is not complete")
     inside, on_test = scan["best_inside"], scan["best_on_test"]
+    why = _why_not(source, found)
     by_width = ", ".join(f"{best:.2f}" for best in scan["best_on_test_by_architecture"])
     claims = (
         Claim(
             "All three architectures are best with a threshold of 0.24 to 0.30.", "0.24 to 0.30",
-            f"{inside['best']:.2f} [{inside['low']:.2f}, {inside['high']:.2f}], chosen inside the training set of "
-            f"{inside['samples']} samples; {on_test['best']:.2f} [{on_test['low']:.2f}, {on_test['high']:.2f}] if chosen on the "
-            f"test set, as the paper does (by architecture {by_width})",
-            comparable=True,
-            why="the participation ratio has no unit; the interval inside the training set decides: within 0.24 to 0.30, "
-            f"outside, or neither; worst minus best threshold {_interval(inside['worst_minus_best'])}",
+            f"{_best(inside)}, chosen inside the training set, on the {inside['samples']} samples that stood in a validation "
+            f"part; {_best(on_test)} if chosen on the test set of {on_test['samples']} samples, as the paper does (by architecture {by_width})",
+            comparable=not why,
+            why="participation ratios depend on the size of the sample; the interval inside the training set decides: within 0.24 to "
+            f"0.30, outside, or neither; worst minus best threshold {_interval(inside['worst_minus_best'])}{'; ' + why if why else ''}",
             verdict=_threshold_verdict(inside),
         ),
     )  # fmt: skip
     caption = (
         f"Mean absolute error of networks on the binary participation ratio of the {found['samples']['modes']} lowest modes "
         f"against the threshold P0: (a) on the test set, mean of the fits, as the paper selects; (b) inside the training set, "
-        f"each sample by fits whose validation part it was in, which is how P0 should be selected. Bar: best threshold with "
-        f"its 95 % interval; shaded: the paper's. {_who(found)}. Note that {FROM_MODES}."
+        f"each sample by fits whose validation part it was in, which is how P0 should be selected. Diamond: best threshold, with "
+        f"its 95 % interval where there are {FEW_GROUPS} melts or more; shaded: the paper's. {_who(found)}. Note that {FROM_MODES}."
     )
     estimator = f"networks {', '.join(scan['architectures'])}, Adadelta 0.01, split by melt 80/20"
     return Panel("T8", title_of("T8"), caption, _basis(source, found, estimator), claims,
                  lambda: threshold_figure(scan), {"threshold_scan": scan})  # fmt: skip
+
+
+def _best(found: Mapping[str, Any]) -> str:
+    """Return the best threshold with its interval, which few melts do not give."""
+    if found["melts"] < FEW_GROUPS:
+        return f"{found['best']:.2f} ({found['melts']} melts, no interval)"
+    return f"{found['best']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
 
 
 def _threshold_verdict(best: Mapping[str, Any]) -> Verdict:
@@ -187,7 +202,8 @@ def _span_bar(ax: Axes, found: Mapping[str, Any], text: str, curves: NDArray[np.
     """Draw a value with its interval as a bar below the curves."""
     low, high = float(np.nanmin(curves)), float(np.nanmax(curves))
     level = low - 0.12 * (high - low)
-    ax.plot([found["low"], found["high"]], [level, level], color=colour, lw=2.5, solid_capstyle="butt")
+    if found["melts"] >= FEW_GROUPS:
+        ax.plot([found["low"], found["high"]], [level, level], color=colour, lw=2.5, solid_capstyle="butt")
     ax.plot([found["best"]], [level], "D", color=colour, ms=4.5)
     ax.annotate(
         text, (found["best"], level), xytext=(0, -4), textcoords="offset points", ha="center", va="top", fontsize=7.5
@@ -234,11 +250,25 @@ def _remarks(found: Learned) -> str:
     if bands:
         sentences.append(f"Its R² within single decades of the cooling rate: {', '.join(bands)}.")
     ran = found["convergence"]
+    sentences.append(_noise(found))
     if ran and ran["at_the_limit"]:
         sentences.append(
             f"{ran['at_the_limit']} of {ran['fits']} fits were ended at {ran['limit']} updates, still improving."
         )
-    return "".join(f"{sentence} " for sentence in sentences)
+    return "".join(f"{sentence} " for sentence in sentences if sentence)
+
+
+def _noise(found: Learned) -> str:
+    """Return how noisy the label may be beside how much it varies."""
+    floors = {one["source"]: one["mae"] for one in found["noise"]}
+    if not floors:
+        return ""
+    listed = ", ".join(f"{value:.2f} ({name})" for name, value in floors.items())
+    mean = next((row["mae"] for row in found["models"] if row["model"] == "mean"), None)
+    if mean is None:
+        return f"Noise of the label as a MAE: {listed} µTHz⁻³."
+    beside = "so it is not known whether there is anything to learn" if max(floors.values()) > mean else "which is less"
+    return f"Noise of the label as a MAE: {listed} µTHz⁻³; predicting the mean errs by {mean:.2f}, {beside}."
 
 
 def _t9_claims(found: Learned, scheme: Mapping[str, Any], why: str) -> tuple[Claim, ...]:
@@ -264,14 +294,24 @@ def _t9_claims(found: Learned, scheme: Mapping[str, Any], why: str) -> tuple[Cla
             comparable=False, verdict=_alike(binary, PAPER_GAIN * mae["total_pdf"]),
             why=f"alike if the interval lies within ±{100 * PAPER_GAIN:.1f} % of the error, different if beyond; {why}",
         ))  # fmt: skip
+    unfinished = _unfinished(found)
+    apart = _alike(sizes, PAPER_GAIN * mae["partial_pdf"])
     claims.append(Claim(
         "The three architectures differ little.", "-",
         f"partial PDF: {sizes['first'].split()[0]} minus {sizes['second'].split()[0]} {_interval(sizes)}", comparable=False,
         why=f"alike if the interval of worst minus best lies within ±{100 * PAPER_GAIN:.1f} % of the error; the paper's "
-        "Table I is absent, so the architectures are ours",
-        verdict=_alike(sizes, PAPER_GAIN * mae["partial_pdf"]),
+        f"Table I is absent, so the architectures are ours{'; ' + unfinished if unfinished else ''}",
+        verdict=Verdict.UNDECIDED if unfinished and apart is Verdict.CONTRADICTED else apart,
     ))  # fmt: skip
     return tuple(claims)
+
+
+def _unfinished(found: Learned) -> str:
+    """Return in words that many fits were ended before they had converged; empty if few were."""
+    ran = found["convergence"]
+    if not ran or ran["at_the_limit"] <= UNFINISHED * ran["fits"]:
+        return ""
+    return f"{ran['at_the_limit']} of {ran['fits']} fits were ended while still improving, so a difference may be one of training"
 
 
 def _model_name(row: Mapping[str, Any]) -> str:
@@ -312,7 +352,7 @@ def _inputs_axis(ax: Axes, found: Learned, key: str, label: str) -> None:
         ax.errorbar(x, value, error, fmt=MARKERS[place], color=COLOURS[place], mfc=COLOURS[place] if fill else "white",
                     capsize=2, lw=1.0, label=name)  # fmt: skip
         ax.set_xticks(range(len(rows)), [NAMES[name] for name in inputs], rotation=20)
-    ax.set(ylabel=label, xlim=(-0.6, 3.6))
+    ax.set(ylabel=label, xlim=(-0.6, 3.6), title="the paper's networks")
     if key == "mae":
         ax.set_ylim(0.0, 1.35 * ax.get_ylim()[1])
         ax.legend(loc="upper center", ncols=2)
@@ -327,14 +367,16 @@ def _models_axis(ax: Axes, rows: Sequence[Mapping[str, Any]], noise: Sequence[Ma
         ax.plot([row["mae_low"], row["mae_high"]], [place, place], color="0.45", lw=1.0)
         ax.plot([row["mae"]], [place], "s" if paper else "o", color=COLOURS[1] if paper else COLOURS[0], ms=4.5)
     ax.set_yticks(y, [_model_name(row) for row in rows], fontsize=7.5)
-    ax.set(xlabel=f"MAE ({MICRO_UNIT})", ylim=(-0.8, len(rows) - 0.2), xlim=(0.0, None))
+    ax.set(
+        xlabel=f"MAE ({MICRO_UNIT})", ylim=(-0.8, len(rows) - 0.2), xlim=(0.0, None), title="all models, split by melt"
+    )
     shown = [floor for floor in noise if floor["mae"] < ax.get_xlim()[1]]
     for index, floor in enumerate(shown):
         ax.axvline(
             floor["mae"], color="0.55", ls=LINES[index + 1], lw=1.0, label=f"noise of the label: {floor['source']}"
         )
     if shown:
-        ax.legend(loc="upper right", fontsize=7)
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=7)
     ax.grid(axis="y", color="0.93", lw=0.6)
     ax.set_axisbelow(True)
 
@@ -365,20 +407,25 @@ def t10(source: Source) -> Panel | Missing:
             f"predicting the mean {_interval(above_mean)}",
             comparable=False, why=f"better than predicting the mean decides; {why}", verdict=_by_sign(above_mean, -1),
         ))  # fmt: skip
+    few = each["top_samples"] < FEWEST_TOP
     if top["low"] is not None:
         claims.append(Claim(
             "The 12.31 % of samples with the highest intensities deviate more than average.", "above 249.34 µTHz⁻³",
-            f"error of the highest {each['top_samples']} of {each['tested']} samples (above {each['top_above']:.1f} µTHz⁻³) minus that "
+            f"error of the highest {each['top_samples']} of {each['tested']} samples ({each['top_above']:.1f} µTHz⁻³ and above) minus that "
             f"of the rest {_interval(top)}; their mean bias {each['mean_bias_of_top']:+.2f} µTHz⁻³".replace("-", "−"),
-            comparable=False, why=f"the sign decides; {why}", verdict=_by_sign(top, 1),
+            comparable=False, why=f"the sign decides, of {FEWEST_TOP} samples or more at the top; {why}",
+            verdict=Verdict.UNDECIDED if few else _by_sign(top, 1),
         ))  # fmt: skip
     caption = (
         f"Predicted against true intensity, network on the partial PDF, split by melt: (a) on the one fixed test set, mean of the "
-        f"repeated fits, as in the paper; (b) every sample, by fits that never saw its melt. Squares: means of ten samples in "
-        f"order of the true value. {_who(found)}."
+        f"repeated fits, as in the paper; (b) every sample, by fits that never saw its melt. {_squares(each)}{_who(found)}."
     )
     return Panel("T10", title_of("T10"), caption, _basis(source, found, "networks, Adadelta 0.01, architecture chosen inside"),
                  tuple(claims), lambda: parity_figure(parity), {"parity": parity})  # fmt: skip
+
+
+def _squares(one: Mapping[str, Any]) -> str:
+    return f"Squares: means of {PER_MEAN} samples in order of the true value. " if one["tested"] >= 2 * PER_MEAN else ""
 
 
 @styled
@@ -395,7 +442,7 @@ def parity_figure(parity: Mapping[str, Any]) -> Figure:
         ax.plot(ends, ends, color="0.5", lw=0.9)
         ax.plot(truth, predicted, "o", color=COLOURS[0], mfc="none", mew=0.7, ms=3.5)
         order = np.argsort(truth)
-        parts = np.array_split(order, max(1, len(order) // 10))
+        parts = np.array_split(order, len(order) // PER_MEAN) if len(order) >= 2 * PER_MEAN else []
         ax.plot(
             [truth[part].mean() for part in parts],
             [predicted[part].mean() for part in parts],
@@ -432,10 +479,10 @@ def t11(source: Source) -> Panel | Missing:
     claims = (
         Claim(
             "The error falls with the cutoff of the partial PDF and settles at 6.85 Å.", "6.85 Å",
-            f"{_length(inside)}, networks inside the training set of {inside['samples']} samples; {others}", comparable=True,
+            f"{_length(inside)}, networks inside the training set, on the {inside['samples']} samples that stood in a validation part; {others}", comparable=True,
             why=f"a length may be compared; the interval decides: it holds 6.85 Å and is at most {WIDEST:g} Å wide, leaves it "
             f"out, or neither; gain from the shortest to the best cutoff "
-            f"{_interval({'value': inside['gain'], 'low': inside['gain_low'], 'high': inside['gain_high']})}",
+            f"{_interval({'value': inside['gain'], 'low': inside['gain_low'], 'high': inside['gain_high'], 'groups': inside['melts']})}",
             verdict=_length_verdict(inside),
         ),
     )  # fmt: skip
@@ -443,7 +490,7 @@ def t11(source: Source) -> Panel | Missing:
         "Mean absolute error against the cutoff of the partial PDF, same hyperparameters at all cutoffs: network n-64-1 on the test "
         "set (bars: standard deviation of the fits), the same inside the training set, and ridge regression on all "
         "samples; bins beyond the cutoff are held at zero. Single markers with bars, below: first cutoff that reaches 95 % of the whole "
-        f"gain, 95 % interval, melts drawn again; where no gain is certain there is none. {_who(found)}."
+        f"gain, 95 % interval, melts drawn again; where no gain is certain, or there are fewer than {FEW_GROUPS} melts, there is none. {_who(found)}."
     )
     return Panel("T11", title_of("T11"), caption, _basis(source, found, "network n-64-1, Adadelta 0.01; ridge; split by melt"),
                  claims, lambda: cutoff_figure(scan), {"cutoff_scan": scan})  # fmt: skip
@@ -452,6 +499,8 @@ def t11(source: Source) -> Panel | Missing:
 def _length(one: Mapping[str, Any]) -> str:
     if one["cutoff"] is None:
         return "no certain gain"
+    if one["melts"] < FEW_GROUPS:
+        return f"{one['cutoff']:.2f} Å ({one['melts']} melts, no interval)"
     return f"{one['cutoff']:.2f} [{one['low']:.2f}, {one['high']:.2f}] Å"
 
 
@@ -471,21 +520,23 @@ def cutoff_figure(scan: Mapping[str, Any]) -> Figure:
     r = scan["cutoff_angstrom"]
     curves = {"network, test set": (r, scan["mae"]), "network, inside the training set": (r, scan["inner_mae"]),
               "ridge, all samples": (scan["ridge_cutoff_angstrom"], scan["ridge_mae"])}  # fmt: skip
-    ends = [*(np.array(mae) for _, mae in curves.values()), np.array(scan["mae"]) + scan["mae_sd"]]
+    ends = [*(np.array(mae) for _, mae in curves.values())]
+    ends += [np.array(scan["mae"]) + sign * np.array(scan["mae_sd"]) for sign in (-1, 1)]
     low, high = float(min(part.min() for part in ends)), float(max(part.max() for part in ends))
     for index, (name, (x, mae)) in enumerate(curves.items()):
         error = scan["mae_sd"] if index == 0 else None
         look: Any = {"ls": LINES[index], "marker": MARKERS[index], "color": COLOURS[index]}
         ax.errorbar(x, mae, error, ms=3.5, capsize=2, elinewidth=0.8, label=name, **look)
         one, level = scan["saturation"][name], low - (0.1 + 0.07 * index) * (high - low)
-        if one["cutoff"] is not None:
+        if one["cutoff"] is not None and one["melts"] >= FEW_GROUPS:
             ax.plot([one["low"], one["high"]], [level, level], color=COLOURS[index], lw=1.6)
             ax.plot([one["cutoff"]], [level], MARKERS[index], color=COLOURS[index], ms=6)
     ax.axvline(PAPER_CUTOFF, color="0.5", lw=0.9, zorder=0)
     ax.annotate("6.85 Å (paper)", (PAPER_CUTOFF, 0.98), xycoords=("data", "axes fraction"), fontsize=7.5, rotation=90,
                 ha="right", va="top", color="0.35", xytext=(-2, 0), textcoords="offset points")  # fmt: skip
+    below = 0.32 if any(one["melts"] >= FEW_GROUPS and one["cutoff"] for one in scan["saturation"].values()) else 0.06
     ax.set(
-        xlabel="cutoff (Å)", ylabel=f"MAE ({MICRO_UNIT})", ylim=(low - 0.32 * (high - low), high + 0.06 * (high - low))
+        xlabel="cutoff (Å)", ylabel=f"MAE ({MICRO_UNIT})", ylim=(low - below * (high - low), high + 0.06 * (high - low))
     )
     figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=1)
     return figure

@@ -79,7 +79,7 @@ def _rejections(
     apart = difference_of_shares(fast, int(fast_s.sum()), slow, int(slow_s.sum()))
     why = why_not(source, chosen.samples, tao=True, binned=True)
     low, high = (100.0 * end for end in wilson(int(monotonic_s.sum()), len(monotonic_s)))
-    both_sides = f"{fast} of {int(fast_s.sum())} above, {slow} of {int(slow_s.sum())} at or below 10¹³ K/s"
+    both_sides = f"{_of(fast, fast_s)} above, {_of(slow, slow_s)} at or below 10¹³ K/s"
     return (
         Claim(
             "Spectra without a boson peak are more frequent above 10¹³ K/s than below.", "only above 10¹³ K/s", both_sides,
@@ -87,7 +87,7 @@ def _rejections(
             verdict=verdict(apart, low=0.0),
         ),
         Claim(
-            "At 10¹³ K/s and below no spectrum lacks a boson peak.", "none", f"{slow} of {int(slow_s.sum())}", comparable=False,
+            "At 10¹³ K/s and below no spectrum lacks a boson peak.", "none", _of(slow, slow_s), comparable=False,
             why=f"supported where the upper limit is below {100 * FEW_REJECTED:g} %; smaller samples have fewer modes per bin and lose their "
             f"peak more easily; their rule is not published; {why}",
             verdict=_none_slow(source, chosen, slow, int(slow_s.sum())),
@@ -98,6 +98,11 @@ def _rejections(
             why=f"the share depends on the rule, which is not published, and on the cooling rates chosen; {why}", verdict=Verdict.UNDECIDED,
         ),
     )  # fmt: skip
+
+
+def _of(rejected: int, judged_s: NDArray[np.bool_]) -> str:
+    """Return how many were rejected of those there are."""
+    return f"{rejected} of {int(judged_s.sum())} rejected" if judged_s.any() else "no sample"
 
 
 def _percent(found: Estimate) -> Estimate:
@@ -161,7 +166,7 @@ def _histogram(ax: Axes, value_s: NDArray[np.float64], kept_s: NDArray[np.bool_]
         facecolor="#BBD7EA",
         edgecolor=COLOURS[0],
         lw=1.2,
-        label=f"accepted ({kept_s.sum()}): {span(value_s[kept_s])}",
+        label=f"accepted ({kept_s.sum()}): {span(value_s[kept_s])}" if kept_s.any() else "accepted: none",
     )
     ax.hist(
         shown[~kept_s],

@@ -153,10 +153,23 @@ def _ends(source: Source, studied: _Studied) -> Panel:
     }  # fmt: skip
     caption = (
         "Activation energies of the 10 % of atoms with the largest (solid, hatched) and the smallest (dashed) intensity, by element, "
-        f"without coarse-graining; vertical lines: means. {_who(studied)}."
-    )
+        f"without coarse-graining; vertical lines: means. {_who(studied)}. {_below_zero(studied)}"
+    ).rstrip()
     return Panel(
         "Y3", title_of("Y3"), caption, _basis(source, studied), claims, lambda: contrast_figure(relation), values
+    )
+
+
+def _below_zero(studied: _Studied) -> str:
+    """Return why an activation energy may be below zero, where one is."""
+    energy_i = studied.shown.glass.of(PAPER).energy[PAPER]
+    count = int((energy_i <= 0).sum())
+    if not count:
+        return ""
+    atoms = "atom has" if count == 1 else "atoms have"
+    return (
+        f"{count} {atoms} a mean that is not above 0: the paper's mean takes every search that converges, and a saddle that is not connected "
+        "with the glass's minimum may lie below it."
     )
 
 
@@ -236,7 +249,9 @@ def y5(source: Source) -> Panel | Missing:
 
 def _line(source: Source, studied: _Studied) -> Panel:
     relation = studied.shown.relations[PAPER]
-    line = relation.line
+    line, p = relation.line, relation.reference.p_best
+    chance = f"(p {p_text(p)} for the correlation of all atoms at any length, since the length is chosen by it)"
+    rises = _unless_chance(verdict(line.slope, low=0.0), p)
     limit = ALMOST_ZERO * relation.mean
     none = Verdict.CONTRADICTED if line.intercept.low > 0 or line.intercept.high < 0 else Verdict.UNDECIDED
     if abs(line.intercept.low) < limit and abs(line.intercept.high) < limit:
@@ -244,20 +259,22 @@ def _line(source: Source, studied: _Studied) -> Panel:
     claims = (
         Claim(
             "The activation energy rises with the inverse intensity.", "-", f"slope {interval(line.slope)} eV µTHz⁻³; {_who(studied)}",
-            comparable=False, why=_why(source, studied, "the sign decides; any smooth rise looks straight over a range this short"),
-            verdict=verdict(line.slope, low=0.0),
+            comparable=False, why=_why(source, studied, f"the sign decides, unless chance does as well {chance}; any smooth rise looks straight over a "
+            "range this short"),
+            verdict=rises,
         ),
         Claim(
             "The activation energy is proportional to the inverse intensity.", "ΔQ ~ 1/I", f"intercept {interval(line.intercept)} eV beside a mean of "
             f"{number(relation.mean)} eV",
             comparable=False, why=_why(source, studied, f"proportional means no intercept: contradicted if its interval leaves out zero, supported if it lies "
             f"within {100 * ALMOST_ZERO:g} % of the mean"),
-            verdict=none if verdict(line.slope, low=0.0) is Verdict.SUPPORTED else Verdict.UNDECIDED,
+            verdict=none if rises is Verdict.SUPPORTED else Verdict.UNDECIDED,
         ),
         *(
             Claim(
                 f"The same rise at the {element} atoms (Fig. S1).", "-", f"slope {interval(one.slope)} eV µTHz⁻³", comparable=False,
-                why=_why(source, studied, "the sign decides"), verdict=verdict(one.slope, low=0.0),
+                why=_why(source, studied, f"the sign decides, unless chance does as well {chance}"),
+                verdict=_unless_chance(verdict(one.slope, low=0.0), p),
             )
             for element, one in relation.element_lines.items()
         ),
@@ -269,8 +286,8 @@ def _line(source: Source, studied: _Studied) -> Panel:
     }  # fmt: skip
     caption = (
         f"Coarse-grained activation energy against coarse-grained 1/I, {NAMES[REFERENCE_KERNEL]}, L = {relation.length:g} Å: atoms, means of groups "
-        f"in order of 1/I with standard errors as if atoms were independent, and least-squares lines (a); by element (b). {_who(studied)}."
-    )
+        f"in order of 1/I with standard errors as if atoms were independent, and least-squares lines (a); by element (b). {_who(studied)}. {_below_zero(studied)}"
+    ).rstrip()
     return Panel("Y5", title_of("Y5"), caption, _basis(source, studied), claims, lambda: line_figure(relation), values)
 
 
@@ -316,7 +333,7 @@ def _decay(source: Source, studied: _Studied) -> Panel:
     )
     caption = (
         f"{slice_text}Spatial autocorrelation (Eq. 2) of 1/I and of the activation energy, linear and logarithmic. Solid: exp(−r/ξ), the "
-        f"paper's form; dashed: A exp(−r/ξ). Both are corrected for the finite cell. {_who(studied)}."
+        f"paper's form; dashed: A exp(−r/ξ), where A exceeds its error. Both are corrected for the finite cell. {_who(studied)}."
     )
     drawn = math.isfinite(shown.intensity_decay.length.value)
     return Panel(
@@ -398,18 +415,18 @@ def _robust(source: Source, studied: _Studied) -> Panel:
 
 
 def _same_sign(source: Source, studied: _Studied, what: str, count: int) -> Claim:
-    slopes = {one.glass.name: one.relations[PAPER].line.slope for one in studied.found.glasses}
-    decided = _all_positive(list(slopes.values())) if count > 1 else Verdict.UNDECIDED
+    relations = {one.glass.name: one.relations[PAPER] for one in studied.found.glasses}
+    decided = _all_positive(list(relations.values())) if count > 1 else Verdict.UNDECIDED
     return Claim(
         f"The activation energy rises with the inverse intensity whatever the {what}.", "-",
-        "; ".join(f"{name}: slope {interval(slope)}" for name, slope in slopes.items()) + " eV µTHz⁻³",
-        comparable=False, why=_why(source, studied, f"supported if the slope is positive in each of several glasses, contradicted if it is surely negative in one; {count} of this kind"),
+        "; ".join(f"{name}: slope {interval(one.line.slope)}" for name, one in relations.items()) + " eV µTHz⁻³",
+        comparable=False, why=_why(source, studied, f"supported if the slope is positive in each of several glasses, contradicted if it is surely negative in one, unless chance does as well; {count} of this kind"),
         verdict=decided,
     )  # fmt: skip
 
 
-def _all_positive(slopes: Sequence[Estimate]) -> Verdict:
-    verdicts = [verdict(slope, low=0.0) for slope in slopes]
+def _all_positive(relations: Sequence[Relation]) -> Verdict:
+    verdicts = [_unless_chance(verdict(one.line.slope, low=0.0), one.reference.p_best) for one in relations]
     if any(found is Verdict.CONTRADICTED for found in verdicts):
         return Verdict.CONTRADICTED
     return Verdict.SUPPORTED if all(found is Verdict.SUPPORTED for found in verdicts) else Verdict.UNDECIDED

@@ -174,11 +174,12 @@ def atoms_figure(gamma_i: NDArray[np.float64], log_i: NDArray[np.float64], found
     figure = new_figure(3.5, 3.0)
     ax = figure.subplots()
     low, high = np.percentile(gamma_i, [0.5, 99.5])
+    low, high = min(float(low), float(found.x_g.min())), max(float(high), float(found.x_g.max()))
     inside = (gamma_i >= low) & (gamma_i <= high)
     cells = ax.hexbin(gamma_i[inside], log_i[inside], gridsize=34, cmap="Greys", mincnt=1, lw=0.1, bins="log", vmin=0.2)
     figure.colorbar(cells, ax=ax, label="atoms per cell", pad=0.01)
     draw_means(ax, found)
-    ends = np.array([max(low, found.x_g.min()), min(high, found.x_g.max())])
+    ends = np.array([found.x_g.min(), found.x_g.max()])
     ax.plot(
         ends,
         found.intercept.value + found.slope.value * ends,
@@ -191,7 +192,7 @@ def atoms_figure(gamma_i: NDArray[np.float64], log_i: NDArray[np.float64], found
     ax.set(
         xlabel=r"atomic Grüneisen parameter $\gamma_i$",
         ylabel=rf"log$_{{10}}$ of $I_i$ ({MICRO_UNIT})",
-        xlim=(low, high),
+        xlim=(low - 0.03 * (high - low), high + 0.03 * (high - low)),
     )
     ax.set_ylim(top=ax.get_ylim()[1] + 0.3 * float(np.ptp(ax.get_ylim())))
     ax.legend(loc="upper left", fontsize=7)

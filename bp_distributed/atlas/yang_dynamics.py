@@ -136,7 +136,7 @@ def y8(source: Source) -> Panel | Missing:
         "Y8", title_of("Y8"), caption,
         basis(source, chosen.samples, f"highest against lowest {EXTREME_SHARE:.0%} of the atomic intensity within each element, medians; strings after "
               "Donati et al. (1998)", UNCERTAINTY),
-        (*_basin_claims(source, chosen, found), *_string_claims(moved)),
+        (*_basin_claims(source, chosen, found, elsewhere), *_string_claims(moved)),
         lambda: motion_figure(source, chosen), values,
     )  # fmt: skip
 
@@ -169,8 +169,10 @@ def _high_against_low(atoms: dict[str, NDArray[np.float64]], name: str, *, ratio
     return float(np.mean(found)) if found else math.nan
 
 
-def _basin_claims(source: Source, chosen: Alike, found: dict[str, Estimate]) -> tuple[Claim, ...]:
+def _basin_claims(source: Source, chosen: Alike, found: dict[str, Estimate], elsewhere: int) -> tuple[Claim, ...]:
     why = why_not(source, chosen.samples, tao=False)
+    if elsewhere:
+        why = f"intensities are those of the glass, whose inherent structure {elsewhere} of {len(chosen.samples)} samples had left; {why}"
     return (
         Claim(
             "Atoms of high boson-peak intensity explore a more anharmonic part of the energy landscape than those of low intensity.",
@@ -372,18 +374,19 @@ def _warming(source: Source, warmed: Alike) -> tuple[tuple[Claim, ...], dict[str
     bend = over_melts(mean(np.array(change)), melts)
     same_st = dataset["inherent_displacement"].to_numpy() < UNMOVED_A
     peak_st = dataset["inherent_robust_peak_frequency"].to_numpy()
+    every = "if its sign does not hang on a single temperature"
     why = why_not(source, warmed.samples, tao=False)
     span = f"{kelvin_t[0]:g} to {kelvin_t[-1]:g} K"
     claims = (
         Claim(
             "The intensity of the boson peak of inherent structures rises with temperature.", "-",
-            f"{with_interval(rise, MICRO_UNIT_TEXT)} per 100 K ({span})", comparable=False, why=f"above 0 supports; {why}",
-            verdict=verdict(rise, low=0.0),
+            f"{with_interval(rise, MICRO_UNIT_TEXT)} per 100 K ({span})", comparable=False, why=f"above 0 supports, {every}; {why}",
+            verdict=_of_all(kelvin_t, intensity_st, verdict(rise, low=0.0)),
         ),
         Claim(
             "The density of states shifts to lower frequency as the temperature rises.", "-",
-            f"mean frequency: {with_interval(shift, 'rad/ps')} per 100 K ({span})", comparable=False, why=f"below 0 supports; {why}",
-            verdict=verdict(shift, high=0.0),
+            f"mean frequency: {with_interval(shift, 'rad/ps')} per 100 K ({span})", comparable=False, why=f"below 0 supports, {every}; {why}",
+            verdict=_of_all(kelvin_t, centre_st, verdict(shift, high=0.0)),
         ),
         Claim(
             f"The changes are more conspicuous across the glass transition ({PAPER_TG:g} K).", "-",
@@ -405,6 +408,16 @@ def _warming(source: Source, warmed: Alike) -> tuple[tuple[Claim, ...], dict[str
         "inherent_energy_eV_per_atom": dataset["inherent_energy"].to_numpy().tolist(),
     }  # fmt: skip
     return claims, values
+
+
+def _of_all(kelvin_t: NDArray[np.float64], value_st: NDArray[np.float64], found: Verdict) -> Verdict:
+    """Return the verdict on a slope, but none where a single temperature decides its sign."""
+    mean_t = np.nanmean(value_st, axis=0)
+    signs = set()
+    for t in range(len(kelvin_t)):
+        rest = np.arange(len(kelvin_t)) != t
+        signs.add(np.sign(np.polyfit(kelvin_t[rest], mean_t[rest], 1)[0]) if rest.sum() > 1 else 0.0)
+    return found if len(signs) == 1 else Verdict.UNDECIDED
 
 
 def _slope_change(kelvin_t: NDArray[np.float64], value_st: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -570,7 +583,7 @@ def mean_force_figure(
         _valley(right, r_b, pdf.mean("sample").to_numpy().astype(np.float64), place, pair)
     for ax, title in ((left, f"{name} and a harmonic crystal"), (right, "all pairs")):
         ax.set(xlim=(2.0, 6.0), ylim=(mine.depth - 1.0, mine.depth + 5.0), xlabel="r (Å)", title=title)
-        ax.legend(loc="upper right")
+        ax.legend(loc="lower right", ncols=2, columnspacing=1.0, handletextpad=0.4)
     left.set_ylabel("w / k$_B$T")
     panel_letters([left, right])
     return fig
@@ -579,6 +592,9 @@ def mean_force_figure(
 def _valley(ax: Axes, r_b: NDArray[np.float64], g_b: NDArray[np.float64], place: int, name: str) -> None:
     """Draw the potential of mean force, and the parabola through its valley if it has one."""
     there_b = g_b > 0
+    if not there_b.any():
+        ax.plot([], [], ls="", marker=MARKERS[place], ms=3, mfc="white", color=COLOURS[place], label=f"{name}: none")
+        return
     ax.plot(
         r_b[there_b], -np.log(g_b[there_b]), ls="", marker=MARKERS[place], ms=3, mfc="white", color=COLOURS[place], label=name
     )  # fmt: skip

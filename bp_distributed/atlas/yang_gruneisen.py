@@ -13,6 +13,8 @@ from bp_distributed.atlas.basis import Alike, alike, basis, known, lacking, melt
 from bp_distributed.atlas.panel import Claim, Missing, Panel, Verdict
 from bp_distributed.atlas.resampling import UNCERTAINTY, as_values, mean, over_melts, verdict, with_interval
 from bp_distributed.atlas.rows import title_of
+from bp_distributed.atlas.tao_inputs import mean_known
+from bp_distributed.atlas.tao_vibrations import without_peak
 from bp_distributed.captions import number
 from bp_distributed.figures import COLOURS, LINES, MARKERS, new_figure, panel_letters, styled
 from bp_distributed.physics.correlation import Estimate
@@ -73,15 +75,19 @@ def y11(source: Source) -> Panel | Missing:
     if not modes:
         return _no_modes(source, "Y11")
     dataset = source.dataset
-    peak = float(np.nanmean(dataset["robust_peak_frequency"].to_numpy()[chosen.samples]))
+    peak, place = (
+        mean_known(dataset["robust_peak_frequency"].to_numpy()[chosen.samples]),
+        without_peak(dataset, chosen.samples),
+    )
     ratios = {kind: _estimated(source, chosen, [_low_over_high(one, kind, peak) for one in modes]) for kind in KINDS}
     knee = _estimated(source, chosen, [_knee(one, "rank_gruneisen") - peak for one in modes])
     jumped = int((dataset["volume_jump"].to_numpy()[chosen.samples] > 0).sum())
-    claims = _mode_claims(source, chosen, ratios, knee, jumped)
+    claims = _mode_claims(source, chosen, ratios, knee, jumped, place)
     caption = (
         "Grüneisen parameter of each mode at 0.99, 1 and 1.01 of the volume, frequencies matched by rank as in the paper (a), and with each mode "
         f"followed (b); (c) mean absolute value by frequency, bins of {BIN:g} rad/ps. Dotted: mean frequency of the boson peak, {number(peak)} rad/ps. "
-        f"{jumped} of {len(modes)} samples moved to another minimum when the volume changed, which makes values by rank meaningless. {chosen.sentence}."
+        f"{jumped} of {len(modes)} samples moved to another minimum when the volume changed, which makes its values by rank meaningless. {_shown_of(modes)}"
+        f"{chosen.sentence}.{f' Note: {place}.' if place else ''}"
     )
     values = {
         "low_over_high": {kind: as_values(found) for kind, found in ratios.items()}, "knee_minus_peak_rad_per_ps": as_values(knee),
@@ -93,6 +99,11 @@ def y11(source: Source) -> Panel | Missing:
         basis(source, chosen.samples, "differences of frequencies by rank (Eq. 4), and perturbation theory with modes followed", UNCERTAINTY),
         claims, lambda: modes_figure(modes, peak), values,
     )  # fmt: skip
+
+
+def _shown_of(modes: list[Columns]) -> str:
+    shown = len(modes[: len(MARKERS)])
+    return f"(a) and (b) show the first {shown} of {len(modes)} samples, (c) all. " if shown < len(modes) else ""
 
 
 def _low_over_high(modes: Columns, kind: str, peak: float) -> float:
@@ -123,7 +134,7 @@ def _knee(modes: Columns, kind: str) -> float:
 
 
 def _mode_claims(
-    source: Source, chosen: Alike, ratios: dict[str, Estimate], knee: Estimate, jumped: int
+    source: Source, chosen: Alike, ratios: dict[str, Estimate], knee: Estimate, jumped: int, place: str
 ) -> tuple[Claim, ...]:
     why = why_not(source, chosen.samples, tao=False)
     moved = f"{jumped} of {len(chosen.samples)} samples moved to another minimum"
@@ -132,7 +143,8 @@ def _mode_claims(
             Claim(
                 f"Modes of low frequency have huge Grüneisen parameters ({text}).", "-",
                 f"mean absolute value below the boson peak over that above {CUT:g} rad/ps: {with_interval(ratios[kind])}",
-                comparable=False, why=f"a ratio above 1 supports; {moved}; {why}", verdict=verdict(ratios[kind], low=1.0),
+                comparable=False, why=f"“huge” read as more than {LEVEL:g} times; contradicted if surely not above 1; {moved}; {why}",
+                verdict=_huge(ratios[kind]),
             )
             for kind, text in KINDS.items()
         ),
@@ -140,10 +152,18 @@ def _mode_claims(
             "The boson-peak frequency lies at the inflection of the Grüneisen parameter against frequency.", "-",
             f"where the mean absolute value (by rank) falls below {LEVEL:g} times its level above {CUT:g} rad/ps, minus the boson peak: "
             f"{with_interval(knee, 'rad/ps')}",
-            comparable=False, why=f"the paper does not say how its inflection is found; ours is supported within ±{NEAR_THE_PEAK:g} rad/ps; {moved}; {why}",
-            verdict=verdict(knee, -NEAR_THE_PEAK, NEAR_THE_PEAK),
+            comparable=False, why=f"the paper does not say how its inflection is found; ours is supported within ±{NEAR_THE_PEAK:g} rad/ps; "
+            f"{place + '; ' if place else ''}{moved}; {why}",
+            verdict=Verdict.UNDECIDED if place else verdict(knee, -NEAR_THE_PEAK, NEAR_THE_PEAK),
         ),
     )  # fmt: skip
+
+
+def _huge(ratio: Estimate) -> Verdict:
+    """Return the verdict on a ratio that is to be surely above the level, and contradicts where it is surely below 1."""
+    if ratio.low > LEVEL:
+        return Verdict.SUPPORTED
+    return Verdict.CONTRADICTED if ratio.high < 1.0 else Verdict.UNDECIDED
 
 
 @styled
@@ -165,6 +185,10 @@ def modes_figure(modes: list[Columns], peak: float) -> Figure:
                 rasterized=True,
             )
         ax.set_yscale("symlog", linthresh=5.0)
+        ax.set_yticks([-100.0, -10.0, 0.0, 10.0, 100.0], ["−100", "−10", "0", "10", "100"])
+        ax.set_yticks([], minor=True)
+        largest = max(float(np.abs(one[kind]).max()) for one in shown)
+        ax.set_ylim(-1.5 * largest, 1.5 * largest)
         ax.set(ylabel=r"$\gamma_k$", title=title)
     for number_of, (kind, title) in enumerate(KINDS.items()):
         centres, means = zip(*(_by_frequency(one, kind) for one in modes), strict=True)
@@ -178,7 +202,8 @@ def modes_figure(modes: list[Columns], peak: float) -> Figure:
     axes[2].set(ylabel=r"mean of $|\gamma_k|$", title="by frequency", yscale="log")
     axes[2].legend(loc="upper right")
     for ax in axes:
-        ax.axvline(peak, color="0.4", lw=0.9, ls=":")
+        if math.isfinite(peak):
+            ax.axvline(peak, color="0.4", lw=0.9, ls=":")
         ax.set(xlabel=r"$\omega$ (rad/ps)", xlim=(0, None))
     panel_letters(list(axes))
     return figure
@@ -206,7 +231,7 @@ def y12(source: Source) -> Panel | Missing:
     claims = _running_claims(source, chosen, at_cut, top)
     caption = (
         "Mean Grüneisen parameter of the modes below ω₀, by rank as in the paper and with modes followed: mean over samples, bars: standard "
-        f"deviation over samples, from {FEWEST_MODES} modes on. Grey: the paper's range and the place of its maximum. {chosen.sentence}."
+        f"deviation over samples, from where all have {FEWEST_MODES} modes. Grey: the paper's range and the place of its maximum. {chosen.sentence}."
     )
     values = {
         "mean_below_10_rad_per_ps": {kind: as_values(found) for kind, found in at_cut.items()},
@@ -268,7 +293,9 @@ def running_figure(running: dict[str, NDArray[np.float64]]) -> Figure:
     ax.axhspan(*PAPER_MEAN, color="0.92", lw=0, zorder=0)
     ax.axvline(PAPER_MAXIMUM, color="0.6", lw=0.9, ls=":")
     for number_of, (kind, found) in enumerate(running.items()):
-        there = np.isfinite(found).any(axis=0)
+        there = np.isfinite(found).all(axis=0)  # where some samples have too few modes the mean would be of others
+        if not there.any():
+            there = np.isfinite(found).any(axis=0)
         mean_g, error_g = np.nanmean(found[:, there], axis=0), np.nanstd(found[:, there], axis=0)
         ax.errorbar(_GRID[there], mean_g, error_g, color=COLOURS[number_of], ls=LINES[number_of], marker=MARKERS[number_of], ms=3,
                     markevery=8, errorevery=8, lw=1.1, capsize=2, label=KINDS[kind])  # fmt: skip

@@ -62,10 +62,14 @@ def _text(
     margin = NEGLIGIBLE * errors[best.name]
     count = int(chosen.tested_s.sum())
     first = (
-        f"We recommend {_words(chosen)}: MAE {errors[chosen.name]:.2f} µTHz⁻³ and R² {score:.2f} on {count} samples of "
+        f"We recommend {_words(chosen)}: MAE {errors[chosen.name]:.2f} µTHz⁻³ and R² {_plain(score)} on {count} samples of "
         f"{groups} melts, each predicted by models that never saw its melt."
     )
     sentences = [first]
+    if score <= 0.0:
+        sentences.append(
+            "An R² that is not above 0 explains nothing: to know the mean of the tested samples would be as good."
+        )
     if chosen.name == best.name:
         sentences.append("No other model that was tried has a smaller error.")
     else:
@@ -73,7 +77,8 @@ def _text(
         sentences.append(
             f"The smallest error, {errors[best.name]:.2f}, is that of {_words(best)}, but the difference "
             f"({_signed(gap.value)} [{_signed(gap.low)}, {_signed(gap.high)}], 95 %, melts drawn again) is not "
-            f"demonstrably more than {100 * NEGLIGIBLE:g} % of it, and of models that are that near the simplest is the best."
+            f"demonstrably more than {100 * NEGLIGIBLE:g} % of it, and of models that are that near the simplest is the best. The "
+            f"smallest of {len(errors)} errors is small by luck as well."
         )
     if groups < FEW_GROUPS:
         sentences.append(f"With {groups} melts the intervals decide nothing: plan more melts.")
@@ -86,6 +91,10 @@ def _text(
     if chosen.model in {"mean", "line"}:
         sentences.append("So at this size structure has not been shown to say more than that.")
     return " ".join(sentences)
+
+
+def _plain(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _signed(value: float) -> str:

@@ -23,7 +23,9 @@ from bp_distributed.errors import InfrastructureError
 
 PARENT = "BPD_PARENT_PID"
 _PR_SET_PDEATHSIG = 1
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
+# NPROC is what XLA goes by: its second thread doubled the processor time of small networks, and gained nothing.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
+            "NPROC")  # fmt: skip
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH",
          "LAMMPS_POTENTIALS", "KERAS_BACKEND", "PYTHONWARNINGS", "NUMBA_CACHE_DIR")  # fmt: skip
 _ALLOCATION = ("SLURM_", "PMI", "PBS_", "LSB_", "HYDRA_", "UCX_", "FI_")

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Gathering the features of 1,629 samples of 4000 atoms into one dataset: seconds, and memory of the process.
+"""Gathering the features of 1,629 samples of 4000 atoms into one dataset: seconds, and memory of all processes.
 
 The samples are made up with the shapes of real results (12,000 frequencies, 724 participation ratios, three pair
 distributions of 120 bins, 4000 atoms) and lie in netCDF files as the store's do.  A few different files stand for all
 1,629, under many names, so that the disk need not hold them; each is opened, checked and read anew.  The peer is the
-limit of 30 s; the memory is the largest of a process of its own.
+limit of 30 s; the memory is the largest of the process that gathers and those that read for it, all counted at the end
+of the reading, or of the writing.
 """
 
 import json
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 SAMPLES, FILES, ATOMS, MODES, RATIOS, LIMIT_S, LIMIT_GB = 1629, 8, 4000, 11_997, 724, 30.0, 2.0
 
@@ -53,15 +55,25 @@ def write_files(folder: Path) -> None:
             write(label(arrays, {"elements": "Cu Zr"}), folder / f"{number}-{stage}.nc")
 
 
-def measure(folder: Path) -> dict:
-    """Gather all samples in this process, without and with what holds one number for each atom."""
+def load(path: Path) -> object:
+    """Read one result, its checksum verified as a campaign does."""
     from bp_distributed.dataset import read
     from bp_distributed.durable import digest_of
-    from bp_distributed.gather import LEFT_OUT, GatherItem, gather, write_dataset
+    from bp_distributed.gather import LEFT_OUT
 
-    def load(path: Path) -> object:
-        digest_of(path)  # as a campaign checks it
-        return read(path, LEFT_OUT)
+    digest_of(path)
+    return read(path, LEFT_OUT)
+
+
+def memory() -> float:
+    """Return the largest memory this process had so far, and what its children have now, in GiB."""
+    children = sum(child.memory_info().rss for child in psutil.Process().children(recursive=True))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2 + children / 1024**3
+
+
+def measure(folder: Path) -> dict:
+    """Gather all samples, without and with what holds one number for each atom."""
+    from bp_distributed.gather import GatherItem, gather, write_dataset
 
     names = list(stages(np.random.default_rng(0)))
     items = [
@@ -71,15 +83,12 @@ def measure(folder: Path) -> dict:
         )
         for index in range(SAMPLES)
     ]  # fmt: skip
-    started, cpu = time.perf_counter(), time.process_time()
+    started = time.perf_counter()
     dataset = gather(items, {})
-    gathered, gathered_cpu = time.perf_counter() - started, time.process_time() - cpu
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    gathered, peak = time.perf_counter() - started, memory()
     write_dataset(dataset, folder / "dataset.nc")
-    return {"seconds": gathered, "cpu_seconds": gathered_cpu, "peak_GB": memory,
-            "with_writing_seconds": time.perf_counter() - started, "with_writing_cpu_seconds": time.process_time() - cpu,
-            "with_writing_peak_GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2,
-            "dataset_GB": (folder / "dataset.nc").stat().st_size / 1024**3}  # fmt: skip
+    return {"seconds": gathered, "peak_GB": peak, "with_writing_seconds": time.perf_counter() - started,
+            "with_writing_peak_GB": memory(), "dataset_GB": (folder / "dataset.nc").stat().st_size / 1024**3}  # fmt: skip
 
 
 def run() -> dict:

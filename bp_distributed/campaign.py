@@ -17,7 +17,7 @@ import platform
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from bp_distributed.errors import CampaignError, ConfigError, InfrastructureErro
 from bp_distributed.lock import DriverLock
 from bp_distributed.plan import Given, Melted, Plan, TaskSpec, input_files, make_plan
 from bp_distributed.status import FailureRow, Status, campaign_status, failure_groups, failure_rows, states_now
-from bp_distributed.store import State, Store
+from bp_distributed.store import State, Store, load_stage
 from bp_distributed.tasks import tail
 
 if TYPE_CHECKING:
@@ -517,7 +517,7 @@ class Campaign:
         tasks = [task for task in self.tasks_of([name]) if task.stage == stage]
         there = [task for task in tasks if store.has_result(task)]
         if tasks:
-            return _load(store, there or tasks)
+            return load_stage([*map(store.folder, there or tasks)])
         raise StoreError(name, f"has no stage {stage!r}; it has {', '.join(store.plan.stages)}")
 
     # ---- results ----------------------------------------------------------------------------------------------
@@ -761,7 +761,9 @@ def gather_items(store: Store) -> Iterator[GatherItem]:
             seed=made.seed if made else 0,
             replica=made.replica if made else 0,
             rejected=rejected[0] if rejected else "",
-            stages={stage: partial(_load, store, found, LEFT_OUT) for stage, found in there.items()},
+            stages={
+                stage: partial(load_stage, [*map(store.folder, found)], LEFT_OUT) for stage, found in there.items()
+            },
             searched_planned=sum(len(task.atoms) for task in tasks),
         )
 
@@ -769,19 +771,11 @@ def gather_items(store: Store) -> Iterator[GatherItem]:
 def _committed(store: Store, sample_id: str, stage: str) -> xr.Dataset | None:
     """Return the result of one stage of one sample, or nothing if there is none yet."""
     tasks = [task for task in store.plan.tasks_of(sample_id) if task.stage == stage and store.has_result(task)]
-    return _load(store, tasks) if tasks else None
+    return load_stage([*map(store.folder, tasks)]) if tasks else None
 
 
 def _config_text(store: Store) -> str:
     return str(yaml.safe_dump(store.record["config"], sort_keys=False, allow_unicode=True))
-
-
-def _load(store: Store, tasks: Sequence[TaskSpec], leave: Collection[str] = ()) -> xr.Dataset:
-    """Return the result of one stage of one sample, its batches joined; variables named in ``leave`` are not read."""
-    from bp_distributed.gather import joined  # noqa: PLC0415
-
-    load = partial(store.load, leave=leave)
-    return joined(map(load, tasks)) if tasks[0].part else load(tasks[0])
 
 
 def _origin(store: Store) -> Origin:

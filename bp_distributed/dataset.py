@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +65,17 @@ def read(path: Path, leave: Collection[str] = ()) -> xr.Dataset:
             if name not in leave
         }
         return xr.Dataset(variables, attrs={key: stored.getncattr(key) for key in stored.ncattrs()})
+
+
+def joined(batches: Iterable[xr.Dataset]) -> xr.Dataset:
+    """Return batches of one stage of one sample as one result, in the order given.
+
+    Every variable is joined along its first dimension; attributes are those that all batches have in common.
+    """
+    parts = list(batches)
+    variables = {
+        name: (known.dims, np.concatenate([part[name].to_numpy() for part in parts]), known.attrs)
+        for name, known in parts[0].variables.items()
+    }
+    shared = {key: text for key, text in parts[0].attrs.items() if all(part.attrs.get(key) == text for part in parts)}
+    return xr.Dataset(variables, attrs=shared)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,7 +78,13 @@ TEXTS = {
 }
 _CHUNK_BYTES = 1 << 20
 
+_FEW_SAMPLES = 100
+"""From here on it pays to start processes that read; they take a second or two to start."""
+_MOST_READERS = 4
+"""A login node is shared, and so are its disks."""
+
 Stage = xr.Dataset | Callable[[], xr.Dataset]
+_Read = tuple[tuple[str, ...], list[tuple[str, NDArray[Any]]]]
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,8 @@ class GatherItem:
     rejected : str
         Reason code, empty if accepted.
     stages : mapping of str to Dataset or callable
-        Finished stages by name.  A callable is called when the sample's turn comes, and what it returns is let go
-        again, so that the samples never lie in memory twice.
+        Finished stages by name.  A callable is called when the sample's turn comes, in another process where there
+        are many samples, and what it returns is let go again, so that the samples never lie in memory twice.
     searched_planned : int
         Atoms whose saddle searches the campaign asks for; there may be results of fewer.
     """
@@ -196,20 +202,45 @@ def _empty(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[A
 def _collect(items: list[GatherItem], on_sample: Callable[[], object]) -> tuple[_Columns, tuple[str, ...]]:
     columns = _Columns(items)
     elements: tuple[str, ...] = ()
-    for index, item in enumerate(items):
-        for stage, source in item.stages.items():
-            if stage == "melt":
-                continue
-            found = source() if callable(source) else source
-            elements = elements or tuple(str(found.attrs.get("elements", "")).split())
-            for name in found.variables:
-                if name in VARIABLES and name not in LEFT_OUT:
-                    columns.add(index, str(name), found[name].to_numpy())
-            if "search_code" in found:
-                for name, values in _per_atom(found, item.n_atoms).items():
-                    columns.add(index, name, values)
+    for index, (found, arrays) in enumerate(_read_all(items)):
+        elements = elements or found
+        for name, values in arrays:
+            columns.add(index, name, values)
         on_sample()
     return columns, elements
+
+
+def _read_all(items: list[GatherItem]) -> Iterator[_Read]:
+    """Yield what every sample has, in order; many samples are read by several processes.
+
+    Threads would not do: the netCDF library opens files one at a time.
+    """
+    if len(items) < _FEW_SAMPLES:
+        return map(_read, items)
+    import joblib  # noqa: PLC0415 - as above: small campaigns do without
+
+    processes = joblib.Parallel(min(_MOST_READERS, joblib.cpu_count()), backend="loky", return_as="generator")
+    found: Iterator[_Read] = processes(joblib.delayed(_read)(item) for item in items)
+    return found
+
+
+def _read(item: GatherItem) -> _Read:
+    """Return the elements of a sample and its variables, in the order in which its stages hold them."""
+    elements: tuple[str, ...] = ()
+    arrays: list[tuple[str, NDArray[Any]]] = []
+    for stage, source in item.stages.items():
+        if stage == "melt":
+            continue
+        found = source() if callable(source) else source
+        elements = elements or tuple(str(found.attrs.get("elements", "")).split())
+        arrays += [
+            (str(name), variable.to_numpy())
+            for name, variable in found.variables.items()
+            if name in VARIABLES and name not in LEFT_OUT
+        ]
+        if "search_code" in found:
+            arrays += _per_atom(found, item.n_atoms).items()
+    return elements, arrays
 
 
 def _per_atom(searched: xr.Dataset, n_atoms: int) -> dict[str, NDArray[Any]]:
@@ -219,20 +250,6 @@ def _per_atom(searched: xr.Dataset, n_atoms: int) -> dict[str, NDArray[Any]]:
         whole[name] = _empty(name, (n_atoms,), values.dtype)
         whole[name][searched["searched_atom"].to_numpy()] = values
     return whole
-
-
-def joined(batches: Iterable[xr.Dataset]) -> xr.Dataset:
-    """Return batches of one stage of one sample as one result, in the order given.
-
-    Every variable is joined along its first dimension; attributes are those that all batches have in common.
-    """
-    parts = list(batches)
-    variables = {
-        name: (known.dims, np.concatenate([part[name].to_numpy() for part in parts]), known.attrs)
-        for name, known in parts[0].variables.items()
-    }
-    shared = {key: text for key, text in parts[0].attrs.items() if all(part.attrs.get(key) == text for part in parts)}
-    return xr.Dataset(variables, attrs=shared)
 
 
 # ---- the dataset ------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -270,6 +270,14 @@ def load_result(folder: Path, *, verify: bool = True, leave: Collection[str] = (
     if manifest is None:
         raise StoreError(str(folder), "holds no committed result yet; run 'bpd run'")
     return dataset.read(verified(folder, manifest) if verify else folder / manifest["file"], leave)
+
+
+def load_stage(folders: Sequence[Path], leave: Collection[str] = ()) -> xr.Dataset:
+    """Return the result of one stage of one sample from the folders of its batches, most often one; each is verified."""
+    from bp_distributed.dataset import joined  # noqa: PLC0415 - as above
+
+    parts = [load_result(folder, leave=leave) for folder in folders]
+    return joined(parts) if len(parts) > 1 else parts[0]
 
 
 def _causes(attempts: Iterable[Attempt]) -> tuple[str, ...]:

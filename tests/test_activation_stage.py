@@ -17,9 +17,10 @@ from bp_distributed import deadline, terminal
 from bp_distributed.campaign import Campaign
 from bp_distributed.config import ActivationConfig, CampaignConfig
 from bp_distributed.cost import task_bytes, task_seconds
+from bp_distributed.dataset import joined
 from bp_distributed.driver import Ending
 from bp_distributed.errors import ConfigError, StoreError
-from bp_distributed.gather import joined, of_sample, open_dataset
+from bp_distributed.gather import of_sample, open_dataset
 from bp_distributed.physics.artn import SearchParameters
 from bp_distributed.physics.configuration import Configuration, write_lammps_data
 from bp_distributed.plan import SECONDS_PER_SADDLE, Plan, make_plan

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
+import os
 import subprocess
 import sys
 import weakref
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from synthetic import given_items, labelled, melted_items
 
 from bp_distributed.errors import CampaignError, StoreError
 from bp_distributed.gather import GatherItem, gather, of_sample, open_dataset, write_dataset
+from bp_distributed.store import load_stage
 from bp_distributed.units import VARIABLES
 
 SINGLE = 1e-6  # relative; spectra are kept in single precision
@@ -133,6 +137,33 @@ def test_only_one_sample_is_in_memory_at_a_time():
     gather(items, {}, lambda: seen.append(1))
     assert max(most) <= 2  # the one that was just replaced, and its successor
     assert len(seen) == len(items)
+
+
+def test_many_samples_are_read_by_several_processes_to_the_same_dataset(items, dataset, monkeypatch):
+    monkeypatch.setattr("bp_distributed.gather._FEW_SAMPLES", 2)
+    seen = []
+    again = gather(items, {"title": "a test", "bp_potential_sha256": "ab" * 32}, lambda: seen.append(1))
+    xr.testing.assert_equal(again, dataset)
+    assert len(seen) == len(items)
+
+
+def _of_this_process(stage):
+    return stage.assign_attrs(elements=f"process {os.getpid()}")
+
+
+def test_the_readers_are_other_processes(items, monkeypatch):
+    monkeypatch.setattr("bp_distributed.gather._FEW_SAMPLES", 2)
+    stages = {"quench": partial(_of_this_process, items[0].stages["quench"])}
+    elements = gather([replace(item, stages=stages) for item in items[:3]], {}).attrs["elements"].split()
+    assert elements[0] == "process"
+    assert int(elements[1]) != os.getpid()
+
+
+def test_a_damaged_result_is_named_from_whichever_process_reads_it(items, monkeypatch):
+    monkeypatch.setattr("bp_distributed.gather._FEW_SAMPLES", 2)
+    damaged = replace(items[1], stages={"quench": partial(load_stage, [Path("/nowhere/quench-12345678")])})
+    with pytest.raises(StoreError, match=r"^/nowhere/quench-12345678: holds no committed result"):
+        gather([items[0], damaged, *items[2:]], {})
 
 
 def test_comes_back_from_disk_as_it_was(dataset, tmp_path):

@@ -130,7 +130,7 @@ assert "dask_jobqueue" in sys.modules and signal.getsignal(signal.SIGINT) is bef
 assert written == [write(lane_of())]
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN)  # a shell's "&" ignores it
 
 
 # ---- as shell code (S12) ------------------------------------------------------------------------------------------------

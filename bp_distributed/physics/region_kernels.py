@@ -83,10 +83,12 @@ class Factors(NamedTuple):
         Rows of the following.
     near_j, far_j, frozen_s : ndarray of uint32
         Slots of the neighbours.
-    near_nm : ndarray, shape=(n_near, 7)
-        ê, k - t/r, t/r, f'_ij and f'_ji of near mobile pairs.
+    near_nm : ndarray, shape=(n_near, 5)
+        ê, f'_ij and f'_ji of mobile pairs whose densities depend on each other.
+    stiff_nm : ndarray, shape=(n_near, 2)
+        k - t/r and t/r of the same; apart, since half of a product does without.
     far_nm : ndarray, shape=(n_far, 5)
-        ê, k - t/r and t/r of far mobile pairs.
+        ê, k - t/r and t/r of the other mobile pairs.
     frozen_nc : ndarray, shape=(n_frozen, 3)
         f'_ji ê of near frozen pairs: the density that i leaves at a frozen atom.
     block_im : ndarray, shape=(n_mobile, 6), eV/Å²
@@ -104,6 +106,7 @@ class Factors(NamedTuple):
     far_j: NDArray[np.uint32]
     frozen_s: NDArray[np.uint32]
     near_nm: NDArray[np.float64]
+    stiff_nm: NDArray[np.float64]
     far_nm: NDArray[np.float64]
     frozen_nc: NDArray[np.float64]
     block_im: NDArray[np.float64]
@@ -309,10 +312,11 @@ def room_for_factors(bound_ik, n_slots):
     for i in range(n):
         for k in range(4):
             room_k[k] += np.int64(bound_ik[i, k + 1] - bound_ik[i, k])
-    n_near, n_frozen, n_far = room_k[0] + 1, room_k[1] + 1, room_k[2] + 1  # the last is written to and never read
+    # near pairs of the list may count as far ones; the last of each is written to and never read
+    n_near, n_frozen, n_far = room_k[0] + 1, room_k[1] + 1, room_k[0] + room_k[2] + 1
     return (np.zeros(n + 1, np.uint64), np.zeros(n + 1, np.uint64), np.zeros(n + 1, np.uint64),
             np.empty(n_near, np.uint32), np.empty(n_far, np.uint32), np.empty(n_frozen, np.uint32),
-            np.empty((n_near, 7)), np.empty((n_far, 5)), np.empty((n_frozen, 3)),
+            np.empty((n_near, 5)), np.empty((n_near, 2)), np.empty((n_far, 5)), np.empty((n_frozen, 3)),
             np.empty((n, 6)), np.empty((n, 3)), np.empty(n_slots))  # fmt: skip
 
 
@@ -325,9 +329,9 @@ def _pair_derivatives(c_m, part, per_r, scale):
 
 @_fast
 def _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, slope_s, f):
-    """Append the near pairs of row i."""
+    """Append the near pairs of row i; those of the skin, beyond the range of the densities, are far ones."""
     scale, slope = tables.scale, slope_s[i]
-    n_near, n_frozen = f.near_start_i[i], f.frozen_start_i[i]
+    n_near, n_far, n_frozen = f.near_start_i[i], f.far_start_i[i], f.frozen_start_i[i]
     for p in range(bound_k[0], bound_k[2]):
         per_r, part, c_m = entries.per_r_p[p], entries.part_p[p], tables.near_tm[np.uint64(entries.at_p[p])]
         dx, dy, dz = _separation(site_sc, x, y, z, pairs.site_p[p])
@@ -337,11 +341,17 @@ def _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, slope_s,
         across = (tension + slope * at_i + slope_s[j] * at_j) * per_r
         stiffness += slope * _curvature(c_m, 4, part, scale) + slope_s[j] * _curvature(c_m, 8, part, scale)
         if p < bound_k[1]:
-            f_m = f.near_nm[n_near]
-            f_m[0], f_m[1], f_m[2], f_m[3], f_m[4] = ux, uy, uz, stiffness - across, across
-            f_m[5], f_m[6] = at_i, at_j
-            f.near_j[n_near] = j
-            n_near += np.uint64(1)
+            if at_i != 0.0 or at_j != 0.0:
+                f_m, k_m = f.near_nm[n_near], f.stiff_nm[n_near]
+                f_m[0], f_m[1], f_m[2], f_m[3], f_m[4] = ux, uy, uz, at_i, at_j
+                k_m[0], k_m[1] = stiffness - across, across
+                f.near_j[n_near] = j
+                n_near += np.uint64(1)
+            else:
+                f_m = f.far_nm[n_far]
+                f_m[0], f_m[1], f_m[2], f_m[3], f_m[4] = ux, uy, uz, stiffness - across, across
+                f.far_j[n_far] = j
+                n_far += np.uint64(1)
         else:
             _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
             f.own_ic[i, 0] += at_i * ux
@@ -351,13 +361,13 @@ def _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, slope_s,
             f_m[0], f_m[1], f_m[2] = at_j * ux, at_j * uy, at_j * uz
             f.frozen_s[n_frozen] = j
             n_frozen += np.uint64(at_j != 0.0)
-    f.near_start_i[i + 1], f.frozen_start_i[i + 1] = n_near, n_frozen
+    f.near_start_i[i + 1], f.far_start_i[i + 1], f.frozen_start_i[i + 1] = n_near, n_far, n_frozen
 
 
 @_fast
 def _far_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, f):
     """Append the far pairs of row i."""
-    n_far = f.far_start_i[i]
+    n_far = f.far_start_i[i + 1]
     for p in range(bound_k[2], bound_k[4]):
         per_r, part, c_m = entries.per_r_p[p], entries.part_p[p], tables.pair_tm[np.uint64(entries.at_p[p])]
         dx, dy, dz = _separation(site_sc, x, y, z, pairs.site_p[p])
@@ -392,14 +402,8 @@ def product(f, touched_t, v_mc, change_s):
     change_s[:n] = 0.0
     for t in touched_t:
         change_s[t] = 0.0
-    near_j, near_nm, far_j, far_nm, frozen_s, frozen_nc = (
-        f.near_j,
-        f.near_nm,
-        f.far_j,
-        f.far_nm,
-        f.frozen_s,
-        f.frozen_nc,
-    )
+    near_j, near_nm, stiff_nm, far_j, far_nm = f.near_j, f.near_nm, f.stiff_nm, f.far_j, f.far_nm
+    frozen_s, frozen_nc = f.frozen_s, f.frozen_nc
     for i in range(n):
         vx, vy, vz = v_mc[i, 0], v_mc[i, 1], v_mc[i, 2]
         b, o = f.block_im[i], f.own_ic[i]
@@ -410,13 +414,13 @@ def product(f, touched_t, v_mc, change_s):
         )
         change = o[0] * vx + o[1] * vy + o[2] * vz
         for p in range(f.near_start_i[i], f.near_start_i[i + 1]):
-            j, c = near_j[p], near_nm[p]
+            j, c, k = near_j[p], near_nm[p], stiff_nm[p]
             dx, dy, dz = vx - v_mc[j, 0], vy - v_mc[j, 1], vz - v_mc[j, 2]
             stretch = c[0] * dx + c[1] * dy + c[2] * dz
-            along = c[3] * stretch
-            px, py, pz = along * c[0] + c[4] * dx, along * c[1] + c[4] * dy, along * c[2] + c[4] * dz
-            change += c[5] * stretch
-            change_s[j] += c[6] * stretch
+            along, across = k[0] * stretch, k[1]
+            px, py, pz = along * c[0] + across * dx, along * c[1] + across * dy, along * c[2] + across * dz
+            change += c[3] * stretch
+            change_s[j] += c[4] * stretch
             hx, hy, hz = hx + px, hy + py, hz + pz
             out_mc[j, 0] -= px
             out_mc[j, 1] -= py
@@ -446,7 +450,7 @@ def product(f, touched_t, v_mc, change_s):
         hx, hy, hz = o[0] * own, o[1] * own, o[2] * own
         for p in range(f.near_start_i[i], f.near_start_i[i + 1]):
             j, c = near_j[p], near_nm[p]
-            pull = c[5] * own + c[6] * change_s[j]
+            pull = c[3] * own + c[4] * change_s[j]
             px, py, pz = pull * c[0], pull * c[1], pull * c[2]
             hx, hy, hz = hx + px, hy + py, hz + pz
             out_mc[j, 0] -= px

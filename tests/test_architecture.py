@@ -24,7 +24,13 @@ FENCES = {  # library: the only files that may import it, inside functions as we
     "mpi4py": {"physics/lammps_session.py", "physics/slepc_program.py"},
     "petsc4py": {"physics/slepc_program.py"},
     "slepc4py": {"physics/slepc_program.py"},
-    "numba": {"physics/kernels.py", "physics/row_sum.py", "physics/region_kernels.py", "physics/region_pairs.py"},
+    "numba": {
+        "physics/kernels.py",
+        "physics/row_sum.py",
+        "physics/pair_product.py",
+        "physics/region_kernels.py",
+        "physics/region_pairs.py",
+    },
     "matplotlib": {"figures.py"},
     "netCDF4": {"reader.py", "dataset.py"},
     "xarray": {

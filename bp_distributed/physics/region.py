@@ -303,7 +303,8 @@ class Region:
         n_pairs, n_slots = len(self._pairs.site_p), len(self._species_s)
         self._pull_pk = np.empty((n_pairs, 3))
         self._entries = region_kernels.room_for_entries(n_pairs)
-        self._factors = region_kernels.Factors(*region_kernels.room_for_factors(self._pairs.bound_ik, n_slots))
+        room = region_kernels.room_for_factors(self._pairs.bound_ik, n_slots, len(self._site_sc))
+        self._factors = region_kernels.Factors(*room)
 
     def _calculate(self) -> Floats:
         forces_mc: Floats = region_kernels.evaluate(

@@ -13,6 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from bp_distributed.physics.pair_product import add_dense, add_stiff, add_stiff_and_dense
+
 # Contraction alone, as in ``kernels``: NaN and the order of sums stay as written.
 _fast = numba.njit(cache=True, fastmath={"contract"}, error_model="numpy")
 _inline = numba.njit(inline="always", fastmath={"contract"}, error_model="numpy")
@@ -83,12 +85,12 @@ class Factors(NamedTuple):
         Rows of the following.
     near_j, far_j, frozen_s : ndarray of uint32
         Slots of the neighbours.
-    near_nm : ndarray, shape=(n_near, 5)
-        ê, f'_ij and f'_ji of mobile pairs whose densities depend on each other.
-    stiff_nm : ndarray, shape=(n_near, 2)
-        k - t/r and t/r of the same; apart, since half of a product does without.
-    far_nm : ndarray, shape=(n_far, 5)
-        ê, k - t/r and t/r of the other mobile pairs.
+    near_site, far_site : ndarray of uint32
+        Sites of the same, rows of ``place_sl``.
+    near_stiff_nk, far_stiff_nk : ndarray, shape=(n_near, 2) and (n_far, 2)
+        (k - t/r) / r² and t/r of mobile pairs: near ones, whose densities depend on each other, and others.
+    near_slope_nk : ndarray, shape=(n_near, 2)
+        f'_ij / r and f'_ji / r.
     frozen_nc : ndarray, shape=(n_frozen, 3)
         f'_ji ê of near frozen pairs: the density that i leaves at a frozen atom.
     block_im : ndarray, shape=(n_mobile, 6), eV/Å²
@@ -97,6 +99,8 @@ class Factors(NamedTuple):
         What frozen neighbours add to the gradient of the density at i.
     curvature_s : ndarray, shape=(n_slots,), eV
         F″.
+    place_sl : ndarray, shape=(n_sites, 4), Å
+        Places of the sites, and a zero.
     """
 
     near_start_i: NDArray[np.uint64]
@@ -105,13 +109,16 @@ class Factors(NamedTuple):
     near_j: NDArray[np.uint32]
     far_j: NDArray[np.uint32]
     frozen_s: NDArray[np.uint32]
-    near_nm: NDArray[np.float64]
-    stiff_nm: NDArray[np.float64]
-    far_nm: NDArray[np.float64]
+    near_site: NDArray[np.uint32]
+    far_site: NDArray[np.uint32]
+    near_stiff_nk: NDArray[np.float64]
+    far_stiff_nk: NDArray[np.float64]
+    near_slope_nk: NDArray[np.float64]
     frozen_nc: NDArray[np.float64]
     block_im: NDArray[np.float64]
     own_ic: NDArray[np.float64]
     curvature_s: NDArray[np.float64]
+    place_sl: NDArray[np.float64]
 
 
 @_inline
@@ -306,7 +313,7 @@ def _add_block(block_im, i, across, along, ux, uy, uz):
 
 
 @_fast
-def room_for_factors(bound_ik, n_slots):
+def room_for_factors(bound_ik, n_slots, n_sites):
     """Return empty arrays for the ``Factors`` of a list of pairs."""
     n, room_k = len(bound_ik), np.zeros(4, np.int64)
     for i in range(n):
@@ -316,8 +323,9 @@ def room_for_factors(bound_ik, n_slots):
     n_near, n_frozen, n_far = room_k[0] + 1, room_k[1] + 1, room_k[0] + room_k[2] + 1
     return (np.zeros(n + 1, np.uint64), np.zeros(n + 1, np.uint64), np.zeros(n + 1, np.uint64),
             np.empty(n_near, np.uint32), np.empty(n_far, np.uint32), np.empty(n_frozen, np.uint32),
-            np.empty((n_near, 5)), np.empty((n_near, 2)), np.empty((n_far, 5)), np.empty((n_frozen, 3)),
-            np.empty((n, 6)), np.empty((n, 3)), np.empty(n_slots))  # fmt: skip
+            np.empty(n_near, np.uint32), np.empty(n_far, np.uint32),
+            np.empty((n_near, 2)), np.empty((n_far, 2)), np.empty((n_near, 2)), np.empty((n_frozen, 3)),
+            np.empty((n, 6)), np.empty((n, 3)), np.empty(n_slots), np.zeros((n_sites, 4)))  # fmt: skip
 
 
 @_inline
@@ -342,15 +350,13 @@ def _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, slope_s,
         stiffness += slope * _curvature(c_m, 4, part, scale) + slope_s[j] * _curvature(c_m, 8, part, scale)
         if p < bound_k[1]:
             if at_i != 0.0 or at_j != 0.0:
-                f_m, k_m = f.near_nm[n_near], f.stiff_nm[n_near]
-                f_m[0], f_m[1], f_m[2], f_m[3], f_m[4] = ux, uy, uz, at_i, at_j
-                k_m[0], k_m[1] = stiffness - across, across
-                f.near_j[n_near] = j
+                f.near_j[n_near], f.near_site[n_near] = j, pairs.site_p[p]
+                f.near_stiff_nk[n_near, 0], f.near_stiff_nk[n_near, 1] = (stiffness - across) * per_r * per_r, across
+                f.near_slope_nk[n_near, 0], f.near_slope_nk[n_near, 1] = at_i * per_r, at_j * per_r
                 n_near += np.uint64(1)
             else:
-                f_m = f.far_nm[n_far]
-                f_m[0], f_m[1], f_m[2], f_m[3], f_m[4] = ux, uy, uz, stiffness - across, across
-                f.far_j[n_far] = j
+                f.far_j[n_far], f.far_site[n_far] = j, pairs.site_p[p]
+                f.far_stiff_nk[n_far, 0], f.far_stiff_nk[n_far, 1] = (stiffness - across) * per_r * per_r, across
                 n_far += np.uint64(1)
         else:
             _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
@@ -375,9 +381,8 @@ def _far_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, f):
         tension, stiffness = _pair_derivatives(c_m, part, per_r, tables.scale)
         across = tension * per_r
         if p < bound_k[3]:
-            f_m = f.far_nm[n_far]
-            f_m[0], f_m[1], f_m[2], f_m[3], f_m[4] = ux, uy, uz, stiffness - across, across
-            f.far_j[n_far] = pairs.slot_p[p]
+            f.far_j[n_far], f.far_site[n_far] = pairs.slot_p[p], pairs.site_p[p]
+            f.far_stiff_nk[n_far, 0], f.far_stiff_nk[n_far, 1] = (stiffness - across) * per_r * per_r, across
             n_far += np.uint64((across != 0.0) | (stiffness != 0.0))
         else:
             _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
@@ -388,6 +393,8 @@ def _far_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, f):
 def factors(site_sc, pairs, tables, entries, slope_s, curvature_s, f):
     """Fill the ``Factors`` f of the place last evaluated, whose entries, F' and F″ are given."""
     f.block_im[:], f.own_ic[:], f.curvature_s[:] = 0.0, 0.0, curvature_s
+    for s in range(len(site_sc)):
+        f.place_sl[s, 0], f.place_sl[s, 1], f.place_sl[s, 2] = site_sc[s, 0], site_sc[s, 1], site_sc[s, 2]
     for i in range(len(pairs.bound_ik)):
         x, y, z, bound_k = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2], pairs.bound_ik[i]
         _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, slope_s, f)
@@ -398,68 +405,59 @@ def factors(site_sc, pairs, tables, entries, slope_s, curvature_s, f):
 def product(f, touched_t, v_mc, change_s):
     """Return H v; ``change_s`` (one number per slot) is for the changes of density, and then of F'."""
     n = len(v_mc)
-    out_mc = np.zeros((n, 3))
+    v_ml, out_ml, out_mc = np.empty((n, 4)), np.zeros((n, 4)), np.empty((n, 3))
+    for i in range(n):
+        v_ml[i, 0], v_ml[i, 1], v_ml[i, 2], v_ml[i, 3] = v_mc[i, 0], v_mc[i, 1], v_mc[i, 2], 0.0
     change_s[:n] = 0.0
     for t in touched_t:
         change_s[t] = 0.0
-    near_j, near_nm, stiff_nm, far_j, far_nm = f.near_j, f.near_nm, f.stiff_nm, f.far_j, f.far_nm
-    frozen_s, frozen_nc = f.frozen_s, f.frozen_nc
     for i in range(n):
-        vx, vy, vz = v_mc[i, 0], v_mc[i, 1], v_mc[i, 2]
-        b, o = f.block_im[i], f.own_ic[i]
-        hx, hy, hz = (
-            b[0] * vx + b[3] * vy + b[4] * vz,
-            b[3] * vx + b[1] * vy + b[5] * vz,
-            b[4] * vx + b[5] * vy + b[2] * vz,
-        )
-        change = o[0] * vx + o[1] * vy + o[2] * vz
-        for p in range(f.near_start_i[i], f.near_start_i[i + 1]):
-            j, c, k = near_j[p], near_nm[p], stiff_nm[p]
-            dx, dy, dz = vx - v_mc[j, 0], vy - v_mc[j, 1], vz - v_mc[j, 2]
-            stretch = c[0] * dx + c[1] * dy + c[2] * dz
-            along, across = k[0] * stretch, k[1]
-            px, py, pz = along * c[0] + across * dx, along * c[1] + across * dy, along * c[2] + across * dz
-            change += c[3] * stretch
-            change_s[j] += c[4] * stretch
-            hx, hy, hz = hx + px, hy + py, hz + pz
-            out_mc[j, 0] -= px
-            out_mc[j, 1] -= py
-            out_mc[j, 2] -= pz
-        for p in range(f.far_start_i[i], f.far_start_i[i + 1]):
-            j, c = far_j[p], far_nm[p]
-            dx, dy, dz = vx - v_mc[j, 0], vy - v_mc[j, 1], vz - v_mc[j, 2]
-            along = c[3] * (c[0] * dx + c[1] * dy + c[2] * dz)
-            px, py, pz = along * c[0] + c[4] * dx, along * c[1] + c[4] * dy, along * c[2] + c[4] * dz
-            hx, hy, hz = hx + px, hy + py, hz + pz
-            out_mc[j, 0] -= px
-            out_mc[j, 1] -= py
-            out_mc[j, 2] -= pz
-        for p in range(f.frozen_start_i[i], f.frozen_start_i[i + 1]):
-            c = frozen_nc[p]
-            change_s[frozen_s[p]] += c[0] * vx + c[1] * vy + c[2] * vz
+        _add_frozen(f, i, v_mc, out_ml, change_s)
+        change = add_stiff_and_dense(
+            f.place_sl, v_ml, out_ml, f.near_j, f.near_site, f.near_stiff_nk, f.near_slope_nk, change_s,
+            i, np.int64(f.near_start_i[i]), np.int64(f.near_start_i[i + 1]),
+        )  # fmt: skip
         change_s[i] += change
-        out_mc[i, 0] += hx
-        out_mc[i, 1] += hy
-        out_mc[i, 2] += hz
+        add_stiff(
+            f.place_sl, v_ml, out_ml, f.far_j, f.far_site, f.far_stiff_nk,
+            i, np.int64(f.far_start_i[i]), np.int64(f.far_start_i[i + 1]),
+        )  # fmt: skip
     for s in range(n):
         change_s[s] *= f.curvature_s[s]
     for t in touched_t:
         change_s[t] *= f.curvature_s[t]
     for i in range(n):
-        o, own = f.own_ic[i], change_s[i]
-        hx, hy, hz = o[0] * own, o[1] * own, o[2] * own
-        for p in range(f.near_start_i[i], f.near_start_i[i + 1]):
-            j, c = near_j[p], near_nm[p]
-            pull = c[3] * own + c[4] * change_s[j]
-            px, py, pz = pull * c[0], pull * c[1], pull * c[2]
-            hx, hy, hz = hx + px, hy + py, hz + pz
-            out_mc[j, 0] -= px
-            out_mc[j, 1] -= py
-            out_mc[j, 2] -= pz
-        for p in range(f.frozen_start_i[i], f.frozen_start_i[i + 1]):
-            c, pull = frozen_nc[p], change_s[frozen_s[p]]
-            hx, hy, hz = hx + c[0] * pull, hy + c[1] * pull, hz + c[2] * pull
-        out_mc[i, 0] += hx
-        out_mc[i, 1] += hy
-        out_mc[i, 2] += hz
+        add_dense(
+            f.place_sl, out_ml, f.near_j, f.near_site, f.near_slope_nk, change_s,
+            i, np.int64(f.near_start_i[i]), np.int64(f.near_start_i[i + 1]),
+        )  # fmt: skip
+        _add_frozen_dense(f, i, out_ml, change_s)
+    for i in range(n):
+        out_mc[i, 0], out_mc[i, 1], out_mc[i, 2] = out_ml[i, 0], out_ml[i, 1], out_ml[i, 2]
     return out_mc
+
+
+@_inline
+def _add_frozen(f, i, v_mc, out_ml, change_s):
+    """Add what the frozen neighbours of atom i make of its vector."""
+    x, y, z, b, o = v_mc[i, 0], v_mc[i, 1], v_mc[i, 2], f.block_im[i], f.own_ic[i]
+    out_ml[i, 0] += b[0] * x + b[3] * y + b[4] * z
+    out_ml[i, 1] += b[3] * x + b[1] * y + b[5] * z
+    out_ml[i, 2] += b[4] * x + b[5] * y + b[2] * z
+    change_s[i] += o[0] * x + o[1] * y + o[2] * z
+    for p in range(f.frozen_start_i[i], f.frozen_start_i[i + 1]):
+        c = f.frozen_nc[p]
+        change_s[f.frozen_s[p]] += c[0] * x + c[1] * y + c[2] * z
+
+
+@_inline
+def _add_frozen_dense(f, i, out_ml, change_s):
+    """Add what the changes of F' at atom i and at its frozen neighbours do to it through these."""
+    o, own = f.own_ic[i], change_s[i]
+    x, y, z = o[0] * own, o[1] * own, o[2] * own
+    for p in range(f.frozen_start_i[i], f.frozen_start_i[i + 1]):
+        c, pull = f.frozen_nc[p], change_s[f.frozen_s[p]]
+        x, y, z = x + c[0] * pull, y + c[1] * pull, z + c[2] * pull
+    out_ml[i, 0] += x
+    out_ml[i, 1] += y
+    out_ml[i, 2] += z

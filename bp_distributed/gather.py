@@ -78,8 +78,8 @@ TEXTS = {
 }
 _CHUNK_BYTES = 1 << 20
 
-_FEW_SAMPLES = 100
-"""From here on it pays to start processes that read; they take a second or two to start."""
+_FEW_SAMPLES = 300
+"""From here on it pays to start processes that read; they take some seconds to start."""
 _MOST_READERS = 4
 """A login node is shared, and so are its disks."""
 

@@ -217,7 +217,7 @@ def _read_all(items: list[GatherItem]) -> Iterator[_Read]:
     """
     if len(items) < _FEW_SAMPLES:
         return map(_read, items)
-    import joblib  # noqa: PLC0415 - as above: small campaigns do without
+    import joblib  # noqa: PLC0415 - small campaigns do without
 
     processes = joblib.Parallel(min(_MOST_READERS, joblib.cpu_count()), backend="loky", return_as="generator")
     found: Iterator[_Read] = processes(joblib.delayed(_read)(item) for item in items)

@@ -188,8 +188,8 @@ class Store:
         mark_blocked(self.plan, found)
         return found
 
-    def load(self, task: TaskSpec, *, verify: bool = True, leave: Collection[str] = ()) -> xr.Dataset:
-        """Return a committed result without the variables named in ``leave``; its checksum is verified unless told otherwise.
+    def load(self, task: TaskSpec, *, verify: bool = True) -> xr.Dataset:
+        """Return a committed result; its checksum is verified unless told otherwise.
 
         Raises
         ------
@@ -198,7 +198,7 @@ class Store:
         StoreError
             If there is no committed result.
         """
-        return load_result(self.folder(task), verify=verify, leave=leave)
+        return load_result(self.folder(task), verify=verify)
 
     # ---- quarantine and release -------------------------------------------------------------------------------
 
@@ -263,7 +263,7 @@ def folder_state(folder: Path) -> TaskState:
 
 
 def load_result(folder: Path, *, verify: bool = True, leave: Collection[str] = ()) -> xr.Dataset:
-    """Return the committed result in a task's folder (see :meth:`Store.load`)."""
+    """Return the committed result in a task's folder (see :meth:`Store.load`), without the variables named in ``leave``."""
     from bp_distributed import dataset  # noqa: PLC0415 - xarray costs 0.5 s, and most commands never read a result
 
     manifest = committed(folder)

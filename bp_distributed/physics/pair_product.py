@@ -79,8 +79,7 @@ class _Row:
             for name, kind, value in zip(names, kinds, values, strict=False)
         }
         self.i, self.begin, self.end = values[len(names) :]
-        self.sum = cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, None))
-        builder.store(ir.Constant(_VECTOR, [0.0] * _LANES), self.sum)
+        self.sum = cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, [0.0] * _LANES))
 
     def pairs(self):
         return _Loop(self)

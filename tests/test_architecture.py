@@ -27,7 +27,9 @@ FENCES = {  # library: the only files that may import it, inside functions as we
     "numba": {
         "physics/kernels.py",
         "physics/row_sum.py",
+        "physics/pair_forces.py",
         "physics/pair_product.py",
+        "physics/pair_row.py",
         "physics/region_kernels.py",
         "physics/region_pairs.py",
     },

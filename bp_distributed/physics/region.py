@@ -60,7 +60,7 @@ def _tables(potential: EAMPotential) -> region_kernels.Tables:
     left = _ends_at(density, n)
     near_range = np.minimum(np.maximum(left, left.T), potential.cutoff)
     return region_kernels.Tables(
-        near_tm=np.pad(np.hstack([pair.coefficient_sm, at_i, at_j]), ((0, 1), (0, 0))),
+        near_tm=np.pad(np.dstack([pair.coefficient_sm, at_i, at_j]).reshape(-1, 12), ((0, 2), (0, 0))),
         pair_tm=np.pad(pair.coefficient_sm, ((0, 1), (0, 0))),
         embedding_tm=np.ascontiguousarray(potential.embedding.coefficient_sm),
         near_range_ab=near_range,
@@ -230,7 +230,7 @@ class Region:
         """
         twin = copy(self)
         twin.centre = int(np.searchsorted(self._mobile.atom_m, centre))
-        twin.start_mc, twin._site_sc = self.start_mc.copy(), self._site_sc.copy()
+        twin.start_mc, twin._site_sl = self.start_mc.copy(), self._site_sl.copy()
         twin._touched_s, twin._rho_s, twin._row_i = self._touched_s.copy(), self._rho_s.copy(), self._row_i.copy()
         twin._embedding = tuple(part_s.copy() for part_s in self._embedding)
         twin._make_room()
@@ -268,7 +268,8 @@ class Region:
         frozen_atom, slot_f = np.unique(atom_s[frozen], return_inverse=True)
         atom_of_slot = np.concatenate([mobile.atom_m, frozen_atom])
         self._slot_s = np.concatenate([np.arange(n), self._mover_g, n + slot_f]).astype(np.uint32)
-        self._site_sc = np.concatenate([self.start_mc, self.start_mc[self._mover_g] + self._offset_gc, x_sc[frozen]])
+        site_sc = np.concatenate([self.start_mc, self.start_mc[self._mover_g] + self._offset_gc, x_sc[frozen]])
+        self._site_sl = np.pad(site_sc, ((0, 0), (0, 1)))
         self._species_s, self._margin = land.species_i[atom_of_slot], margin
         self._start_sums(land.rho_i[atom_of_slot])
 
@@ -291,7 +292,7 @@ class Region:
     def _list_pairs(self, x_mc: Floats) -> None:
         n, tables = self.n_mobile, self._landscape.tables
         bound_ik, site_p, slot_p, table_p = region_pairs.list_pairs(
-            self._site_sc, self._slot_s, self._species_s, n, 0.5 * self._range,
+            self._site_sl, self._slot_s, self._species_s, n, 0.5 * self._range,
             self._near_square_ab, self._pair_square_ab, tables.n_knots,
         )  # fmt: skip
         touched_t = region_pairs.touched(bound_ik, slot_p, n, self._touched_s)
@@ -301,14 +302,14 @@ class Region:
 
     def _make_room(self) -> None:
         n_pairs, n_slots = len(self._pairs.site_p), len(self._species_s)
-        self._pull_pk = np.empty((n_pairs, 3))
+        self._pull_pk = np.empty((n_pairs + 1, 3))
         self._entries = region_kernels.room_for_entries(n_pairs)
-        room = region_kernels.room_for_factors(self._pairs.bound_ik, n_slots, len(self._site_sc))
+        room = region_kernels.room_for_factors(self._pairs.bound_ik, n_slots, len(self._site_sl))
         self._factors = region_kernels.Factors(*room)
 
     def _calculate(self) -> Floats:
         forces_mc: Floats = region_kernels.evaluate(
-            self._site_sc, self._species_s, self._base_s, self._pairs, self._landscape.tables, self._entries,
+            self._site_sl, self._species_s, self._base_s, self._pairs, self._landscape.tables, self._entries,
             self._pull_pk, self._rho_s, self._row_i, *self._embedding,
         )  # fmt: skip
         return forces_mc
@@ -320,7 +321,7 @@ class Region:
             raise ScienceError(Reason.ATOMS_LOST, f"a mobile atom moved by {farthest:.3g} Å, allowed are {FARTHEST} Å")
         if farthest > self._margin:
             self._surround(2.0 * farthest)
-        region_pairs.place(x_mc, self._mover_g, self._offset_gc, self._site_sc)
+        region_pairs.place(x_mc, self._mover_g, self._offset_gc, self._site_sl)
         if sum(region_pairs.two_largest_moves(x_mc, self._listed_mc)) > SKIN:
             self._list_pairs(x_mc)
 
@@ -352,7 +353,7 @@ class Region:
         if self._at_mc is None or not np.array_equal(self._at_mc, x_mc):
             self.evaluate(x_mc)
         tables, factors, touched_t = self._landscape.tables, self._factors, self._pairs.touched_t
-        region_kernels.factors(self._site_sc, self._pairs, tables, self._entries, *self._embedding[1:], factors)
+        region_kernels.factors(self._site_sl, self._pairs, tables, self._entries, *self._embedding[1:], factors)
         change_s = np.empty_like(self._rho_s)
 
         def product(v_mc: Floats) -> Floats:

@@ -13,6 +13,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from bp_distributed.physics.pair_forces import (
+    add_far,
+    add_far_frozen,
+    add_near,
+    add_near_frozen,
+    near_derivatives,
+    near_values,
+)
 from bp_distributed.physics.pair_product import add_dense, add_stiff, add_stiff_and_dense
 
 # Contraction alone, as in ``kernels``: NaN and the order of sums stay as written.
@@ -28,8 +36,9 @@ class Tables(NamedTuple):
 
     Attributes
     ----------
-    near_tm : ndarray, shape=(n_types * n_knots + 1, 12)
-        Cubics of r φ(r), of the density at i and of the density at j.
+    near_tm : ndarray, shape=(n_types * n_knots + 2, 12)
+        Cubics of r φ(r), of the density at i and of the density at j: the three constants, the three linear
+        coefficients and so on; two rows of zeros follow, as four numbers are read at a time.
     pair_tm : ndarray, shape=(n_types * n_knots + 1, 4)
         Cubics of r φ(r) alone.
     embedding_tm : ndarray, shape=(n_species * n_embedding, 4)
@@ -67,13 +76,13 @@ class Entries(NamedTuple):
     per_r_p : ndarray, shape=(n_pairs,), 1/Å
     part_p : ndarray, shape=(n_pairs,)
         Place within the interval of the table, 0 to 1.
-    at_p : ndarray of int64, shape=(n_pairs,)
+    at_p : ndarray of uint32, shape=(n_pairs,)
         Row of ``Tables.near_tm`` and ``pair_tm``.
     """
 
     per_r_p: NDArray[np.float64]
     part_p: NDArray[np.float64]
-    at_p: NDArray[np.int64]
+    at_p: NDArray[np.uint32]
 
 
 class Factors(NamedTuple):
@@ -144,90 +153,66 @@ def _knot(x, scale, n_knots):
 
 
 @_inline
-def _separation(site_sc, x, y, z, j):
-    return x - site_sc[j, 0], y - site_sc[j, 1], z - site_sc[j, 2]
+def _separation(site_sl, i, j):
+    return site_sl[i, 0] - site_sl[j, 0], site_sl[i, 1] - site_sl[j, 1], site_sl[i, 2] - site_sl[j, 2]
 
 
 def room_for_entries(n_pairs: int) -> Entries:
     """Return empty ``Entries`` for a list of pairs."""
-    return Entries(np.empty(n_pairs), np.empty(n_pairs), np.empty(n_pairs, np.int64))
+    return Entries(np.empty(n_pairs), np.empty(n_pairs), np.empty(n_pairs, np.uint32))
 
 
 @_fast
-def _look_up(x, y, z, site_sc, site_q, table_q, tables, per_r_q, part_q, at_q):
-    """Set, for the pairs of one row, 1/r, the row of the tables and the place within their interval.
+def _look_up(i, site_sl, site_q, table_q, tables, per_r_q, part_q, at_q):
+    """Set, for the pairs of row i, 1/r, the row of the tables and the place within their interval.
 
     Loops without branches, which the compiler turns into vectors; pairs beyond the cutoff are sent to a row of zeros.
     """
-    square_max, scale, last = tables.cutoff * tables.cutoff, tables.scale, tables.n_knots - 2
-    nothing, n = len(tables.pair_tm) - 1, len(site_q)
+    square_max, scale, last = tables.cutoff * tables.cutoff, tables.scale, np.int32(tables.n_knots - 2)
+    nothing, n = np.uint32(len(tables.pair_tm) - 1), len(site_q)
     for q in range(n):
-        j = site_q[q]
-        dx, dy, dz = x - site_sc[j, 0], y - site_sc[j, 1], z - site_sc[j, 2]
+        dx, dy, dz = _separation(site_sl, i, site_q[q])
         part_q[q] = dx * dx + dy * dy + dz * dz
     for q in range(n):
         square = part_q[q]
         r = np.sqrt(square)
         per_r_q[q] = 1.0 / r
-        knot = min(np.int64(r * scale), last)
-        part_q[q] = r * scale - knot
-        at_q[q] = knot if square < square_max else -1
-    for q in range(n):
-        at_q[q] = at_q[q] + table_q[q] if at_q[q] >= 0 else nothing
-        part_q[q] = min(part_q[q], 1.0)
+        knot = min(np.int32(r * scale), last)
+        part_q[q] = min(r * scale - knot, 1.0)
+        at_q[q] = np.uint32(knot) + table_q[q] if square < square_max else nothing
 
 
 @_fast
-def _near_row(begin, end, slot_p, near_tm, scale, entries, rho_s, pull_pk):
-    """Return the pair energy and the density at the atom of the row; add densities of neighbours to ``rho_s``."""
-    energy, rho = 0.0, 0.0
-    for p in range(begin, end):
-        per_r, part, c_m = entries.per_r_p[p], entries.part_p[p], near_tm[np.uint64(entries.at_p[p])]
-        phi = _value(c_m, 0, part) * per_r
-        energy += phi
-        rho += _value(c_m, 4, part)
-        rho_s[slot_p[p]] += _value(c_m, 8, part)
-        pull_pk[p, 0] = (_slope(c_m, 0, part, scale) - phi) * per_r * per_r
-        pull_pk[p, 1], pull_pk[p, 2] = _slope(c_m, 4, part, scale) * per_r, _slope(c_m, 8, part, scale) * per_r
-    return energy, rho
+def pair_sums(site_sl, pairs, tables, entries, rho_s, energy_i, gradient_ml, pull_pk):
+    """First pass: set ``entries`` and ``energy_i`` (pair energies by row); add gradients of far pairs, and to ``rho_s``.
 
-
-@_fast
-def pair_sums(site_sc, pairs, tables, entries, rho_s, energy_i, force_mc, pull_pk):
-    """First pass: set ``entries``, ``energy_i`` (pair energies by row) and forces of far pairs; add to ``rho_s``.
-
-    Of near pairs φ'/r, f'_ij/r and f'_ji/r are left in ``pull_pk`` (one entry for each pair of the list).
+    Of near pairs φ'/r, f'_ij/r and f'_ji/r are left in ``pull_pk`` (one more than there are pairs in the list).
     """
-    scale, pair_tm, site_p, slot_p = tables.scale, tables.pair_tm, pairs.site_p, pairs.slot_p
-    force_mc[:] = 0.0
-    for i in range(len(force_mc)):
-        x, y, z, bound_k = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2], pairs.bound_ik[i]
+    site_p, slot_p, scale = pairs.site_p, pairs.slot_p, tables.scale
+    for i in range(len(energy_i)):
+        bound_k = pairs.bound_ik[i]
         begin, end = bound_k[0], bound_k[4]
         _look_up(
-            x, y, z, site_sc, site_p[begin:end], pairs.table_p[begin:end], tables,
+            i, site_sl, site_p[begin:end], pairs.table_p[begin:end], tables,
             entries.per_r_p[begin:end], entries.part_p[begin:end], entries.at_p[begin:end],
         )  # fmt: skip
-        energy, rho = _near_row(begin, bound_k[2], slot_p, tables.near_tm, scale, entries, rho_s, pull_pk)
-        fx, fy, fz = 0.0, 0.0, 0.0
-        for p in range(bound_k[2], end):
-            dx, dy, dz = _separation(site_sc, x, y, z, site_p[p])
-            per_r, part, c_m = entries.per_r_p[p], entries.part_p[p], pair_tm[np.uint64(entries.at_p[p])]
-            phi = _value(c_m, 0, part) * per_r
+        energy, rho = 0.0, 0.0
+        for p in range(np.int64(begin), np.int64(bound_k[2])):
+            row, part, per_r = np.int64(entries.at_p[p]), entries.part_p[p], entries.per_r_p[p]
+            phi, at_i, at_j = near_values(tables.near_tm, pull_pk, row, part, per_r, scale, p)
             energy += phi
-            pull = (_slope(c_m, 0, part, scale) - phi) * per_r * per_r
-            fx -= pull * dx
-            fy -= pull * dy
-            fz -= pull * dz
-            if p < bound_k[3]:
-                j = slot_p[p]
-                force_mc[j, 0] += pull * dx
-                force_mc[j, 1] += pull * dy
-                force_mc[j, 2] += pull * dz
+            rho += at_i
+            rho_s[slot_p[p]] += at_j
+        energy += add_far(
+            site_sl, gradient_ml, slot_p, site_p, entries.at_p, tables.pair_tm, entries.part_p, entries.per_r_p,
+            i, np.int64(bound_k[2]), np.int64(bound_k[3]), scale,
+        )  # fmt: skip
+        energy += add_far_frozen(
+            site_sl, gradient_ml, slot_p, site_p, entries.at_p, tables.pair_tm, entries.part_p, entries.per_r_p,
+            i, np.int64(bound_k[3]), np.int64(end), scale,
+        )  # fmt: skip
         energy_i[i] = energy
         rho_s[i] += rho
-        force_mc[i, 0] += fx
-        force_mc[i, 1] += fy
-        force_mc[i, 2] += fz
 
 
 @_inline
@@ -251,43 +236,23 @@ def embed(n_mobile, touched_t, species_s, rho_s, tables, energy_s, slope_s, curv
 
 
 @_fast
-def add_near_forces(site_sc, pairs, slope_s, pull_pk, force_mc):
-    """Second pass: add the forces of near pairs."""
-    site_p, slot_p = pairs.site_p, pairs.slot_p
-    for i in range(len(force_mc)):
-        x, y, z, slope = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2], slope_s[i]
-        fx, fy, fz = 0.0, 0.0, 0.0
-        for p in range(pairs.bound_ik[i, 0], pairs.bound_ik[i, 1]):
-            dx, dy, dz = _separation(site_sc, x, y, z, site_p[p])
-            j = slot_p[p]
-            pull = pull_pk[p, 0] + slope * pull_pk[p, 1] + slope_s[j] * pull_pk[p, 2]
-            fx -= pull * dx
-            fy -= pull * dy
-            fz -= pull * dz
-            force_mc[j, 0] += pull * dx
-            force_mc[j, 1] += pull * dy
-            force_mc[j, 2] += pull * dz
-        for p in range(pairs.bound_ik[i, 1], pairs.bound_ik[i, 2]):
-            dx, dy, dz = _separation(site_sc, x, y, z, site_p[p])
-            pull = pull_pk[p, 0] + slope * pull_pk[p, 1] + slope_s[slot_p[p]] * pull_pk[p, 2]
-            fx -= pull * dx
-            fy -= pull * dy
-            fz -= pull * dz
-        force_mc[i, 0] += fx
-        force_mc[i, 1] += fy
-        force_mc[i, 2] += fz
-
-
-@_fast
 def evaluate(
-    site_sc, species_s, base_s, pairs, tables, entries, pull_pk, rho_s, energy_i, energy_s, slope_s, curvature_s
+    site_sl, species_s, base_s, pairs, tables, entries, pull_pk, rho_s, energy_i, energy_s, slope_s, curvature_s
 ):
     """Return the forces; leave entries by pair, pair energies by row, and ρ, F, F' and F″ by slot in what is given."""
-    force_mc = np.empty((len(energy_i), 3))
+    n = len(energy_i)
+    gradient_ml, force_mc = np.zeros((n, 4)), np.empty((n, 3))
     rho_s[:] = base_s
-    pair_sums(site_sc, pairs, tables, entries, rho_s, energy_i, force_mc, pull_pk)
-    embed(len(energy_i), pairs.touched_t, species_s, rho_s, tables, energy_s, slope_s, curvature_s)
-    add_near_forces(site_sc, pairs, slope_s, pull_pk, force_mc)
+    pair_sums(site_sl, pairs, tables, entries, rho_s, energy_i, gradient_ml, pull_pk)
+    embed(n, pairs.touched_t, species_s, rho_s, tables, energy_s, slope_s, curvature_s)
+    for i in range(n):
+        bound_k = pairs.bound_ik[i]
+        begin, frozen, end = np.int64(bound_k[0]), np.int64(bound_k[1]), np.int64(bound_k[2])
+        add_near(site_sl, gradient_ml, pairs.slot_p, pairs.site_p, pull_pk, slope_s, i, begin, frozen)
+        add_near_frozen(site_sl, gradient_ml, pairs.slot_p, pairs.site_p, pull_pk, slope_s, i, frozen, end)
+    for i in range(n):
+        for c in range(3):
+            force_mc[i, c] = -gradient_ml[i, c]
     return force_mc
 
 
@@ -300,6 +265,12 @@ def energy_change(energy_i, start_i, energy_s, start_s):
     for s in range(len(energy_s)):
         total += energy_s[s] - start_s[s]
     return total
+
+
+@_inline
+def _direction(site_sl, i, j, per_r):
+    dx, dy, dz = _separation(site_sl, i, j)
+    return dx * per_r, dy * per_r, dz * per_r
 
 
 @_inline
@@ -329,76 +300,88 @@ def room_for_factors(bound_ik, n_slots, n_sites):
 
 
 @_inline
-def _pair_derivatives(c_m, part, per_r, scale):
-    """Return φ' and φ″ from r φ."""
-    tension = (_slope(c_m, 0, part, scale) - _value(c_m, 0, part) * per_r) * per_r
-    return tension, (_curvature(c_m, 0, part, scale) - 2.0 * tension) * per_r
+def _pair_derivatives(value, slope, curvature, per_r):
+    """Return φ' and φ″ from r φ and its derivatives."""
+    tension = (slope - value * per_r) * per_r
+    return tension, (curvature - 2.0 * tension) * per_r
+
+
+@_inline
+def _near_stiffness(p, slope, slope_s, pairs, tables, entries):
+    """Return the pair's stiffness across (tension over length) and along it, f'_ij and f'_ji."""
+    per_r, j = entries.per_r_p[p], pairs.slot_p[p]
+    value, change, at_i, at_j, bend, bend_i, bend_j = near_derivatives(
+        tables.near_tm, np.int64(entries.at_p[p]), entries.part_p[p], tables.scale
+    )
+    tension, stiffness = _pair_derivatives(value, change, bend, per_r)
+    across = (tension + slope * at_i + slope_s[j] * at_j) * per_r
+    return across, stiffness + slope * bend_i + slope_s[j] * bend_j, at_i, at_j
+
+
+@_inline
+def _far_stiffness(p, tables, entries):
+    per_r, part, scale, c_m = entries.per_r_p[p], entries.part_p[p], tables.scale, tables.pair_tm[entries.at_p[p]]
+    tension, stiffness = _pair_derivatives(
+        _value(c_m, 0, part), _slope(c_m, 0, part, scale), _curvature(c_m, 0, part, scale), per_r
+    )
+    return tension * per_r, stiffness
 
 
 @_fast
-def _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, slope_s, f):
-    """Append the near pairs of row i; those of the skin, beyond the range of the densities, are far ones."""
-    scale, slope = tables.scale, slope_s[i]
-    n_near, n_far, n_frozen = f.near_start_i[i], f.far_start_i[i], f.frozen_start_i[i]
-    for p in range(bound_k[0], bound_k[2]):
-        per_r, part, c_m = entries.per_r_p[p], entries.part_p[p], tables.near_tm[np.uint64(entries.at_p[p])]
-        dx, dy, dz = _separation(site_sc, x, y, z, pairs.site_p[p])
-        ux, uy, uz, j = dx * per_r, dy * per_r, dz * per_r, pairs.slot_p[p]
-        tension, stiffness = _pair_derivatives(c_m, part, per_r, scale)
-        at_i, at_j = _slope(c_m, 4, part, scale), _slope(c_m, 8, part, scale)
-        across = (tension + slope * at_i + slope_s[j] * at_j) * per_r
-        stiffness += slope * _curvature(c_m, 4, part, scale) + slope_s[j] * _curvature(c_m, 8, part, scale)
-        if p < bound_k[1]:
-            if at_i != 0.0 or at_j != 0.0:
-                f.near_j[n_near], f.near_site[n_near] = j, pairs.site_p[p]
-                f.near_stiff_nk[n_near, 0], f.near_stiff_nk[n_near, 1] = (stiffness - across) * per_r * per_r, across
-                f.near_slope_nk[n_near, 0], f.near_slope_nk[n_near, 1] = at_i * per_r, at_j * per_r
-                n_near += np.uint64(1)
-            else:
-                f.far_j[n_far], f.far_site[n_far] = j, pairs.site_p[p]
-                f.far_stiff_nk[n_far, 0], f.far_stiff_nk[n_far, 1] = (stiffness - across) * per_r * per_r, across
-                n_far += np.uint64(1)
-        else:
-            _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
-            f.own_ic[i, 0] += at_i * ux
-            f.own_ic[i, 1] += at_i * uy
-            f.own_ic[i, 2] += at_i * uz
-            f_m = f.frozen_nc[n_frozen]
-            f_m[0], f_m[1], f_m[2] = at_j * ux, at_j * uy, at_j * uz
-            f.frozen_s[n_frozen] = j
-            n_frozen += np.uint64(at_j != 0.0)
-    f.near_start_i[i + 1], f.far_start_i[i + 1], f.frozen_start_i[i + 1] = n_near, n_far, n_frozen
+def _mobile_factors(i, bound_k, pairs, tables, entries, slope_s, f):
+    """Append the pairs of row i with mobile atoms; near ones beyond the range of the densities become far ones.
+
+    Entries are written before it is known whether they count, as no processor foresees which pairs of the skin do.
+    """
+    n_near, n_far = f.near_start_i[i], f.far_start_i[i]
+    for p in range(bound_k[0], bound_k[1]):
+        across, stiffness, at_i, at_j = _near_stiffness(p, slope_s[i], slope_s, pairs, tables, entries)
+        per_r, near = entries.per_r_p[p], (at_i != 0.0) | (at_j != 0.0)
+        along = (stiffness - across) * per_r * per_r
+        f.near_j[n_near], f.near_site[n_near] = pairs.slot_p[p], pairs.site_p[p]
+        f.near_stiff_nk[n_near, 0], f.near_stiff_nk[n_near, 1] = along, across
+        f.near_slope_nk[n_near, 0], f.near_slope_nk[n_near, 1] = at_i * per_r, at_j * per_r
+        f.far_j[n_far], f.far_site[n_far] = pairs.slot_p[p], pairs.site_p[p]
+        f.far_stiff_nk[n_far, 0], f.far_stiff_nk[n_far, 1] = along, across
+        n_near += np.uint64(near)
+        n_far += np.uint64(~near & ((across != 0.0) | (along != 0.0)))
+    for p in range(bound_k[2], bound_k[3]):
+        across, stiffness = _far_stiffness(p, tables, entries)
+        along = (stiffness - across) * entries.per_r_p[p] * entries.per_r_p[p]
+        f.far_j[n_far], f.far_site[n_far] = pairs.slot_p[p], pairs.site_p[p]
+        f.far_stiff_nk[n_far, 0], f.far_stiff_nk[n_far, 1] = along, across
+        n_far += np.uint64((across != 0.0) | (along != 0.0))
+    f.near_start_i[i + 1], f.far_start_i[i + 1] = n_near, n_far
 
 
 @_fast
-def _far_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, f):
-    """Append the far pairs of row i."""
-    n_far = f.far_start_i[i + 1]
-    for p in range(bound_k[2], bound_k[4]):
-        per_r, part, c_m = entries.per_r_p[p], entries.part_p[p], tables.pair_tm[np.uint64(entries.at_p[p])]
-        dx, dy, dz = _separation(site_sc, x, y, z, pairs.site_p[p])
-        ux, uy, uz = dx * per_r, dy * per_r, dz * per_r
-        tension, stiffness = _pair_derivatives(c_m, part, per_r, tables.scale)
-        across = tension * per_r
-        if p < bound_k[3]:
-            f.far_j[n_far], f.far_site[n_far] = pairs.slot_p[p], pairs.site_p[p]
-            f.far_stiff_nk[n_far, 0], f.far_stiff_nk[n_far, 1] = (stiffness - across) * per_r * per_r, across
-            n_far += np.uint64((across != 0.0) | (stiffness != 0.0))
-        else:
-            _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
-    f.far_start_i[i + 1] = n_far
+def _frozen_factors(i, bound_k, site_sl, pairs, tables, entries, slope_s, f):
+    """Append the near pairs of row i with frozen atoms, and add what these and far ones do to atom i alone."""
+    n_frozen = f.frozen_start_i[i]
+    for p in range(bound_k[1], bound_k[2]):
+        across, stiffness, at_i, at_j = _near_stiffness(p, slope_s[i], slope_s, pairs, tables, entries)
+        ux, uy, uz = _direction(site_sl, i, pairs.site_p[p], entries.per_r_p[p])
+        _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
+        own_c, frozen_c = f.own_ic[i], f.frozen_nc[n_frozen]
+        own_c[0], own_c[1], own_c[2] = own_c[0] + at_i * ux, own_c[1] + at_i * uy, own_c[2] + at_i * uz
+        frozen_c[0], frozen_c[1], frozen_c[2] = at_j * ux, at_j * uy, at_j * uz
+        f.frozen_s[n_frozen] = pairs.slot_p[p]
+        n_frozen += np.uint64(at_j != 0.0)
+    for p in range(bound_k[3], bound_k[4]):
+        across, stiffness = _far_stiffness(p, tables, entries)
+        ux, uy, uz = _direction(site_sl, i, pairs.site_p[p], entries.per_r_p[p])
+        _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
+    f.frozen_start_i[i + 1] = n_frozen
 
 
 @_fast
-def factors(site_sc, pairs, tables, entries, slope_s, curvature_s, f):
+def factors(site_sl, pairs, tables, entries, slope_s, curvature_s, f):
     """Fill the ``Factors`` f of the place last evaluated, whose entries, F' and F″ are given."""
-    f.block_im[:], f.own_ic[:], f.curvature_s[:] = 0.0, 0.0, curvature_s
-    for s in range(len(site_sc)):
-        f.place_sl[s, 0], f.place_sl[s, 1], f.place_sl[s, 2] = site_sc[s, 0], site_sc[s, 1], site_sc[s, 2]
+    f.block_im[:], f.own_ic[:], f.curvature_s[:], f.place_sl[:] = 0.0, 0.0, curvature_s, site_sl
     for i in range(len(pairs.bound_ik)):
-        x, y, z, bound_k = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2], pairs.bound_ik[i]
-        _near_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, slope_s, f)
-        _far_factors(i, x, y, z, bound_k, site_sc, pairs, tables, entries, f)
+        bound_k = pairs.bound_ik[i]
+        _mobile_factors(i, bound_k, pairs, tables, entries, slope_s, f)
+        _frozen_factors(i, bound_k, site_sl, pairs, tables, entries, slope_s, f)
 
 
 @_fast

@@ -108,13 +108,13 @@ def images(grid, x_ic, cell_cc, first_c, last_c, centre_c, reach):
 
 
 @_fast
-def place(x_mc, mover_g, offset_gc, site_sc):
+def place(x_mc, mover_g, offset_gc, site_sl):
     """Put the mobile atoms and their images into the first sites."""
     n = len(x_mc)
-    site_sc[:n] = x_mc
+    site_sl[:n, :3] = x_mc
     for g in range(len(mover_g)):
         for c in range(3):
-            site_sc[n + g, c] = x_mc[mover_g[g], c] + offset_gc[g, c]
+            site_sl[n + g, c] = x_mc[mover_g[g], c] + offset_gc[g, c]
 
 
 @_fast
@@ -148,9 +148,9 @@ def _cells_of(x_sc, edge):
 
 
 @_fast
-def _candidates(i, cell, n_c, start_g, x_cs, rank_s, site_sc, square_max, found_q):
+def _candidates(i, cell, n_c, start_g, x_cs, rank_s, site_sl, square_max, found_q):
     """Put the places in the grid of the sites within reach of atom i and of higher rank into ``found_q``."""
-    x, y, z = site_sc[i, 0], site_sc[i, 1], site_sc[i, 2]
+    x, y, z = site_sl[i, 0], site_sl[i, 1], site_sl[i, 2]
     cx, cy, cz = cell // (n_c[1] * n_c[2]), cell // n_c[2] % n_c[1], cell % n_c[2]
     found = 0
     for gx in range(max(cx - 2, 0), min(cx + 3, n_c[0])):
@@ -164,23 +164,23 @@ def _candidates(i, cell, n_c, start_g, x_cs, rank_s, site_sc, square_max, found_
 
 
 @_fast
-def list_pairs(site_sc, slot_s, species_s, n_mobile, edge, near_square_ab, pair_square_ab, n_knots):
+def list_pairs(site_sl, slot_s, species_s, n_mobile, edge, near_square_ab, pair_square_ab, n_knots):
     """Return bound_ik, site_p, slot_p and table_p of ``Pairs`` for pairs within the squared ranges given.
 
     ``edge`` is the edge of the cells of a grid, at least half the largest range.
     """
-    cell_s, n_c = _cells_of(site_sc, edge)
+    cell_s, n_c = _cells_of(site_sl, edge)
     start_g, order_s = sorted_into(cell_s, n_c[0] * n_c[1] * n_c[2])
     x_cs, rank_s = np.empty((3, len(order_s))), np.empty(len(order_s), np.int64)
     for at, s in enumerate(order_s):
-        x_cs[0, at], x_cs[1, at], x_cs[2, at] = site_sc[s, 0], site_sc[s, 1], site_sc[s, 2]
+        x_cs[0, at], x_cs[1, at], x_cs[2, at] = site_sl[s, 0], site_sl[s, 1], site_sl[s, 2]
         rank_s[at] = slot_s[s]  # higher for frozen atoms than for any mobile one
     bound_ik = np.zeros((n_mobile, 5), np.uint64)
     site_p, slot_p, table_p = np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.uint32)
     found_q, kind_q = np.empty(len(order_s) + 1, np.int64), np.empty(len(order_s), np.int64)
     at_k, square_max = np.zeros(6, np.int64), pair_square_ab.max()
     for i in range(n_mobile):
-        a, found = species_s[i], _candidates(i, cell_s[i], n_c, start_g, x_cs, rank_s, site_sc, square_max, found_q)
+        a, found = species_s[i], _candidates(i, cell_s[i], n_c, start_g, x_cs, rank_s, site_sl, square_max, found_q)
         if at_k[3] + found > len(site_p):
             more = len(site_p) // 2 + 64 * n_mobile + found
             site_p = np.concatenate((site_p, np.empty(more, np.uint32)))
@@ -191,7 +191,7 @@ def list_pairs(site_sc, slot_s, species_s, n_mobile, edge, near_square_ab, pair_
         for q in range(found):
             at = found_q[q]
             b = species_s[rank_s[at]]
-            dx, dy, dz = site_sc[i, 0] - x_cs[0, at], site_sc[i, 1] - x_cs[1, at], site_sc[i, 2] - x_cs[2, at]
+            dx, dy, dz = site_sl[i, 0] - x_cs[0, at], site_sl[i, 1] - x_cs[1, at], site_sl[i, 2] - x_cs[2, at]
             square = dx * dx + dy * dy + dz * dz
             far, outside = square >= near_square_ab[a, b], square >= pair_square_ab[a, b]
             kind_q[q] = min(2 * far + 4 * outside, 4) + (rank_s[at] >= n_mobile)

@@ -25,7 +25,7 @@ def near_values(typing, near_tm, pull_pk, row, part, per_r, scale, p):  # noqa: 
     """
 
     def generate(context, builder, signature, values):
-        arrays = Arrays(context, builder, signature.args, values, ("near", "pull"))
+        arrays = Arrays(context, builder, signature.args, values, ("spline", "pull"))
         at, part, per_r, scale, p = values[2:]
         value, slope, _ = _cubics(arrays, at, part)
         per_first = builder.insert_element(ir.Constant(VECTOR, [1.0] * LANES), per_r, ir.Constant(ir.IntType(32), 0))
@@ -43,7 +43,7 @@ def near_derivatives(typing, near_tm, row, part, scale):  # noqa: ARG001
     """Return r φ, then the slopes of r φ and of the densities at i and j, then their curvatures."""
 
     def generate(context, builder, signature, values):
-        arrays = Arrays(context, builder, signature.args, values, ("near",))
+        arrays = Arrays(context, builder, signature.args, values, ("spline",))
         at, part, scale = values[1:]
         value, slope, curvature = _cubics(arrays, at, part)
         scales = arrays.spread(scale)
@@ -56,13 +56,24 @@ def near_derivatives(typing, near_tm, row, part, scale):  # noqa: ARG001
 
 def _cubics(arrays, row, part):
     """Return values, slopes and curvatures of a row's splines, per interval of the table."""
-    first, t = arrays.builder.mul(row, whole(LANES * _SPLINES)), arrays.spread(part)
-    c0, c1, c2, c3 = (arrays.lanes("near", arrays.builder.add(first, whole(_SPLINES * k))) for k in range(LANES))
+    first, t = arrays.builder.mul(row, whole(2 * _SPLINES)), arrays.spread(part)
+    ends = (arrays.lanes("spline", arrays.builder.add(first, whole(_SPLINES * k))) for k in range(4))
+    c0, c1, c2, c3 = _between(arrays, *ends)
     square = arrays.fma(c3, t, c2)
     line = arrays.fma(square, t, c1)
     bend = arrays.fma(c3, t, square)
     curvature = arrays.fma(c3, t, bend)
     return arrays.fma(line, t, c0), arrays.fma(bend, t, line), arrays.builder.fadd(curvature, curvature)
+
+
+def _between(arrays, value, slope, next_value, next_slope):
+    """Return the coefficients of the cubic between two knots."""
+    builder = arrays.builder
+    rise, both = builder.fsub(next_value, value), builder.fadd(slope, next_slope)
+    three, minus_two = (ir.Constant(NUMBER, number) for number in (3.0, -2.0))
+    if rise.type == VECTOR:
+        three, minus_two = arrays.spread(three), arrays.spread(minus_two)
+    return value, slope, arrays.fma(three, rise, builder.fneg(builder.fadd(both, slope))), arrays.fma(minus_two, rise, both)
 
 
 def _first_lane(builder, vector):
@@ -71,15 +82,16 @@ def _first_lane(builder, vector):
 
 def _far(mobile):
     @intrinsic
-    def add(typing, place_sl, out_il, j_p, site_p, at_p, pair_tm, part_p, per_r_p, i, begin, end, scale):  # noqa: ARG001
+    def add(typing, place_sl, out_il, slot_s, site_q, at_q, pair_tm, part_q, per_r_q, i, begin, end, scale):  # noqa: ARG001
         def generate(context, builder, signature, values):
-            names = ("place", "out", "j", "site", "at", "pair_table", "part", "per_r")
+            names = ("place", "out", "slot", "site", "at", "spline", "part", "per_r")
             row = Row(context, builder, signature.args, values, names)
             energy = cgutils.alloca_once_value(builder, ir.Constant(NUMBER, 0.0))
             with row.pairs() as pair:
                 part, per_r = row.load("part", pair.p), row.load("per_r", pair.p)
-                first = builder.mul(row.index("at", pair.p), whole(LANES))
-                c0, c1, c2, c3 = (row.load("pair_table", builder.add(first, whole(k))) for k in range(LANES))
+                first = builder.mul(row.index("at", pair.p), whole(2))
+                ends = (row.load("spline", builder.add(first, whole(k))) for k in range(4))
+                c0, c1, c2, c3 = _between(row, *ends)
                 square = row.fma(c3, part, c2)
                 line = row.fma(square, part, c1)
                 slope = row.fma(row.fma(c3, part, square), part, line)
@@ -93,7 +105,7 @@ def _far(mobile):
             row.close()
             return builder.load(energy, typ=NUMBER)
 
-        arguments = (place_sl, out_il, j_p, site_p, at_p, pair_tm, part_p, per_r_p, i, begin, end, scale)
+        arguments = (place_sl, out_il, slot_s, site_q, at_q, pair_tm, part_q, per_r_q, i, begin, end, scale)
         return types.float64(*arguments), generate
 
     return add
@@ -101,9 +113,9 @@ def _far(mobile):
 
 def _near(mobile):
     @intrinsic
-    def add(typing, place_sl, out_il, j_p, site_p, pull_pk, slope_s, i, begin, end):  # noqa: ARG001
+    def add(typing, place_sl, out_il, slot_s, site_p, pull_pk, slope_s, i, begin, end):  # noqa: ARG001
         def generate(context, builder, signature, values):
-            row = Row(context, builder, signature.args, values, ("place", "out", "j", "site", "pull", "slope"))
+            row = Row(context, builder, signature.args, values, ("place", "out", "slot", "site", "pull", "slope"))
             own = row.load("slope", row.i)
             with row.pairs() as pair:
                 pull, at_i, at_j = pair.numbers("pull", _SPLINES)
@@ -115,7 +127,7 @@ def _near(mobile):
             row.close()
             return context.get_dummy_value()
 
-        return types.void(place_sl, out_il, j_p, site_p, pull_pk, slope_s, i, begin, end), generate
+        return types.void(place_sl, out_il, slot_s, site_p, pull_pk, slope_s, i, begin, end), generate
 
     return add
 

@@ -11,11 +11,11 @@ from bp_distributed.physics.pair_row import NUMBER, Row
 
 
 @intrinsic
-def add_stiff(typing, place_sl, vector_il, out_il, j_p, site_p, stiff_pk, i, begin, end):  # noqa: ARG001 - numba's signature
+def add_stiff(typing, place_sl, vector_il, out_il, slot_s, site_p, stiff_pk, i, begin, end):  # noqa: ARG001 - numba's signature
     """Add to rows i and j what pairs ``begin`` to ``end`` of atom i answer to: [k r rᵀ + t] (v_i - v_j), stiff_pk = (k, t)."""
 
     def generate(context, builder, signature, values):
-        row = Row(context, builder, signature.args, values, ("place", "vector", "out", "j", "site", "stiff"))
+        row = Row(context, builder, signature.args, values, ("place", "vector", "out", "slot", "site", "stiff"))
         with row.pairs() as pair:
             answer = pair.stiff(pair.stretch())
             pair.add(answer)
@@ -23,15 +23,15 @@ def add_stiff(typing, place_sl, vector_il, out_il, j_p, site_p, stiff_pk, i, beg
         row.close()
         return context.get_dummy_value()
 
-    return types.void(place_sl, vector_il, out_il, j_p, site_p, stiff_pk, i, begin, end), generate
+    return types.void(place_sl, vector_il, out_il, slot_s, site_p, stiff_pk, i, begin, end), generate
 
 
 @intrinsic
-def add_stiff_and_dense(typing, place_sl, vector_il, out_il, j_p, site_p, stiff_pk, slope_pk, change_s, i, begin, end):  # noqa: ARG001
+def add_stiff_and_dense(typing, place_sl, vector_il, out_il, slot_s, site_p, stiff_pk, slope_pk, change_s, i, begin, end):  # noqa: ARG001
     """Do as ``add_stiff``, and add the changes of density: slope_pk[p] r (v_i - v_j) at j to ``change_s``, and return that at i."""
 
     def generate(context, builder, signature, values):
-        names = ("place", "vector", "out", "j", "site", "stiff", "slope", "change")
+        names = ("place", "vector", "out", "slot", "site", "stiff", "slope", "change")
         row = Row(context, builder, signature.args, values, names)
         change = cgutils.alloca_once_value(builder, ir.Constant(NUMBER, 0.0))
         with row.pairs() as pair:
@@ -45,16 +45,16 @@ def add_stiff_and_dense(typing, place_sl, vector_il, out_il, j_p, site_p, stiff_
         row.close()
         return builder.load(change, typ=NUMBER)
 
-    arguments = (place_sl, vector_il, out_il, j_p, site_p, stiff_pk, slope_pk, change_s, i, begin, end)
+    arguments = (place_sl, vector_il, out_il, slot_s, site_p, stiff_pk, slope_pk, change_s, i, begin, end)
     return types.float64(*arguments), generate
 
 
 @intrinsic
-def add_dense(typing, place_sl, out_il, j_p, site_p, slope_pk, change_s, i, begin, end):  # noqa: ARG001
+def add_dense(typing, place_sl, out_il, slot_s, site_p, slope_pk, change_s, i, begin, end):  # noqa: ARG001
     """Add to rows i and j what the changes of F' do, which ``change_s`` holds now."""
 
     def generate(context, builder, signature, values):
-        row = Row(context, builder, signature.args, values, ("place", "out", "j", "site", "slope", "change"))
+        row = Row(context, builder, signature.args, values, ("place", "out", "slot", "site", "slope", "change"))
         own = row.load("change", row.i)
         with row.pairs() as pair:
             at_i, at_j = pair.numbers("slope", 2)
@@ -64,4 +64,4 @@ def add_dense(typing, place_sl, out_il, j_p, site_p, slope_pk, change_s, i, begi
         row.close()
         return context.get_dummy_value()
 
-    return types.void(place_sl, out_il, j_p, site_p, slope_pk, change_s, i, begin, end), generate
+    return types.void(place_sl, out_il, slot_s, site_p, slope_pk, change_s, i, begin, end), generate

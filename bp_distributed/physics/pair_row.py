@@ -112,8 +112,9 @@ class _Loop:
     def __enter__(self):
         row = self.row
         self.p, _ = self.loop.__enter__()
-        self.j = row.index("j", self.p)
-        self.separation = self.builder.fsub(self.own_place, row.of_atom("place", row.index("site", self.p)))
+        site = row.index("site", self.p)
+        self.j = row.index("slot", site)
+        self.separation = self.builder.fsub(self.own_place, row.of_atom("place", site))
         return self
 
     def __exit__(self, *error):

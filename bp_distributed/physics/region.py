@@ -59,9 +59,10 @@ def _tables(potential: EAMPotential) -> region_kernels.Tables:
     at_i, at_j = (density_skm[table].reshape(-1, 4) for table in (b * n + a, a * n + b))
     left = _ends_at(density, n)
     near_range = np.minimum(np.maximum(left, left.T), potential.cutoff)
+    near_tkm = np.stack([pair.coefficient_sm, at_i, at_j], axis=2)[:, :2]
     return region_kernels.Tables(
-        near_tm=np.pad(np.dstack([pair.coefficient_sm, at_i, at_j]).reshape(-1, 12), ((0, 2), (0, 0))),
-        pair_tm=np.pad(pair.coefficient_sm, ((0, 1), (0, 0))),
+        near_tm=np.pad(near_tkm.reshape(-1, 6), ((0, 3), (0, 0))),
+        pair_tm=np.pad(pair.coefficient_sm[:, :2], ((0, 2), (0, 0))),
         embedding_tm=np.ascontiguousarray(potential.embedding.coefficient_sm),
         near_range_ab=near_range,
         pair_range_ab=np.maximum(np.minimum(_ends_at(pair, n), potential.cutoff), near_range),
@@ -267,10 +268,12 @@ class Region:
         self._mover_g, self._offset_gc = slot_s[moving][image], offset_gc[image]
         frozen_atom, slot_f = np.unique(atom_s[frozen], return_inverse=True)
         atom_of_slot = np.concatenate([mobile.atom_m, frozen_atom])
-        self._slot_s = np.concatenate([np.arange(n), self._mover_g, n + slot_f]).astype(np.uint32)
+        slot_s = np.concatenate([np.arange(n), self._mover_g, n + slot_f])
         site_sc = np.concatenate([self.start_mc, self.start_mc[self._mover_g] + self._offset_gc, x_sc[frozen]])
         self._site_sl = np.pad(site_sc, ((0, 0), (0, 1)))
         self._species_s, self._margin = land.species_i[atom_of_slot], margin
+        self._slot_s = slot_s.astype(np.uint32)
+        self._table_s = (land.tables.n_knots * self._species_s[slot_s]).astype(np.uint32)
         self._start_sums(land.rho_i[atom_of_slot])
 
     def _start_sums(self, rho_s: Floats) -> None:
@@ -290,26 +293,24 @@ class Region:
         self._at_mc: Floats | None = None
 
     def _list_pairs(self, x_mc: Floats) -> None:
-        n, tables = self.n_mobile, self._landscape.tables
-        bound_ik, site_p, slot_p, table_p = region_pairs.list_pairs(
-            self._site_sl, self._slot_s, self._species_s, n, 0.5 * self._range,
-            self._near_square_ab, self._pair_square_ab, tables.n_knots,
-        )  # fmt: skip
-        touched_t = region_pairs.touched(bound_ik, slot_p, n, self._touched_s)
-        self._pairs = region_pairs.Pairs(bound_ik, site_p, slot_p, table_p, touched_t)
+        n = self.n_mobile
+        bound_ik, site_p = region_pairs.list_pairs(
+            self._site_sl, self._slot_s, self._species_s, n, 0.5 * self._range, self._near_square_ab, self._pair_square_ab
+        )
+        touched_t = region_pairs.touched(bound_ik, site_p, self._slot_s, n, self._touched_s)
+        self._pairs = region_pairs.Pairs(bound_ik, site_p, self._slot_s, self._table_s, touched_t)
         self._listed_mc = x_mc.copy()
         self._make_room()
 
     def _make_room(self) -> None:
         n_pairs, n_slots = len(self._pairs.site_p), len(self._species_s)
         self._pull_pk = np.empty((n_pairs + 1, 3))
-        self._entries = region_kernels.room_for_entries(n_pairs)
         room = region_kernels.room_for_factors(self._pairs.bound_ik, n_slots, len(self._site_sl))
         self._factors = region_kernels.Factors(*room)
 
     def _calculate(self) -> Floats:
         forces_mc: Floats = region_kernels.evaluate(
-            self._site_sl, self._species_s, self._base_s, self._pairs, self._landscape.tables, self._entries,
+            self._site_sl, self._species_s, self._base_s, self._pairs, self._landscape.tables,
             self._pull_pk, self._rho_s, self._row_i, *self._embedding,
         )  # fmt: skip
         return forces_mc
@@ -352,13 +353,13 @@ class Region:
         """
         if self._at_mc is None or not np.array_equal(self._at_mc, x_mc):
             self.evaluate(x_mc)
-        tables, factors, touched_t = self._landscape.tables, self._factors, self._pairs.touched_t
-        region_kernels.factors(self._site_sl, self._pairs, tables, self._entries, *self._embedding[1:], factors)
+        tables, factors, pairs = self._landscape.tables, self._factors, self._pairs
+        region_kernels.factors(self._site_sl, pairs, tables, *self._embedding[1:], factors)
         change_s = np.empty_like(self._rho_s)
 
         def product(v_mc: Floats) -> Floats:
             self.n_products += 1
-            change: Floats = region_kernels.product(factors, touched_t, v_mc, change_s)
+            change: Floats = region_kernels.product(factors, pairs, v_mc, change_s)
             return change
 
         return product

@@ -29,18 +29,18 @@ _inline = numba.njit(inline="always", fastmath={"contract"}, error_model="numpy"
 
 
 class Tables(NamedTuple):
-    """The splines of a potential, laid out so that what a pair needs lies together.
+    """The splines of a potential, laid out so that what a pair needs lies together and takes little cache.
 
-    Row ``(a n_species + b) n_knots + knot`` belongs to atom i of species a and its neighbour j of species b; one row
-    of zeros follows, for pairs beyond the cutoff.
+    Knot k of the table for an atom i of species a and its neighbour j of species b is row
+    ``(a n_species + b) n_knots + k``.  Cubics are made from the values and slopes at both ends of an interval, as
+    LAMMPS makes them: half as much to read as coefficients.  Zeros follow, for pairs beyond the cutoff.
 
     Attributes
     ----------
-    near_tm : ndarray, shape=(n_types * n_knots + 2, 12)
-        Cubics of r φ(r), of the density at i and of the density at j: the three constants, the three linear
-        coefficients and so on; two rows of zeros follow, as four numbers are read at a time.
-    pair_tm : ndarray, shape=(n_types * n_knots + 1, 4)
-        Cubics of r φ(r) alone.
+    near_tm : ndarray, shape=(n_types * n_knots + 3, 6)
+        r φ(r), the density at i and the density at j; then their slopes per interval.
+    pair_tm : ndarray, shape=(n_types * n_knots + 2, 2)
+        r φ(r) and its slope alone.
     embedding_tm : ndarray, shape=(n_species * n_embedding, 4)
         Cubics of F(ρ).
     near_range_ab, pair_range_ab : ndarray, shape=(n_species, n_species), Å
@@ -69,20 +69,21 @@ class Tables(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """Where each pair of the list stands in its tables, at the place last evaluated.
+    """Where the pairs of one row stand in their tables.
 
     Attributes
     ----------
-    per_r_p : ndarray, shape=(n_pairs,), 1/Å
-    part_p : ndarray, shape=(n_pairs,)
+    per_r_q : ndarray, 1/Å
+        One over the distance.
+    part_q : ndarray
         Place within the interval of the table, 0 to 1.
-    at_p : ndarray of uint32, shape=(n_pairs,)
+    at_q : ndarray of uint32
         Row of ``Tables.near_tm`` and ``pair_tm``.
     """
 
-    per_r_p: NDArray[np.float64]
-    part_p: NDArray[np.float64]
-    at_p: NDArray[np.uint32]
+    per_r_q: NDArray[np.float64]
+    part_q: NDArray[np.float64]
+    at_q: NDArray[np.uint32]
 
 
 class Factors(NamedTuple):
@@ -92,10 +93,10 @@ class Factors(NamedTuple):
     ----------
     near_start_i, far_start_i, frozen_start_i : ndarray of uint64, shape=(n_mobile + 1,)
         Rows of the following.
-    near_j, far_j, frozen_s : ndarray of uint32
-        Slots of the neighbours.
     near_site, far_site : ndarray of uint32
-        Sites of the same, rows of ``place_sl``.
+        Sites of the neighbours, rows of ``place_sl``.
+    frozen_s : ndarray of uint32
+        Slots of the neighbours.
     near_stiff_nk, far_stiff_nk : ndarray, shape=(n_near, 2) and (n_far, 2)
         (k - t/r) / r² and t/r of mobile pairs: near ones, whose densities depend on each other, and others.
     near_slope_nk : ndarray, shape=(n_near, 2)
@@ -115,11 +116,9 @@ class Factors(NamedTuple):
     near_start_i: NDArray[np.uint64]
     far_start_i: NDArray[np.uint64]
     frozen_start_i: NDArray[np.uint64]
-    near_j: NDArray[np.uint32]
-    far_j: NDArray[np.uint32]
-    frozen_s: NDArray[np.uint32]
     near_site: NDArray[np.uint32]
     far_site: NDArray[np.uint32]
+    frozen_s: NDArray[np.uint32]
     near_stiff_nk: NDArray[np.float64]
     far_stiff_nk: NDArray[np.float64]
     near_slope_nk: NDArray[np.float64]
@@ -157,60 +156,61 @@ def _separation(site_sl, i, j):
     return site_sl[i, 0] - site_sl[j, 0], site_sl[i, 1] - site_sl[j, 1], site_sl[i, 2] - site_sl[j, 2]
 
 
-def room_for_entries(n_pairs: int) -> Entries:
-    """Return empty ``Entries`` for a list of pairs."""
-    return Entries(np.empty(n_pairs), np.empty(n_pairs), np.empty(n_pairs, np.uint32))
+@_inline
+def _room_for_entries(bound_ik):
+    """Return room for the longest row."""
+    longest = np.uint64(0)
+    for i in range(len(bound_ik)):
+        longest = max(longest, bound_ik[i, 4] - bound_ik[i, 0])
+    return Entries(np.empty(longest), np.empty(longest), np.empty(longest, np.uint32))
 
 
 @_fast
-def _look_up(i, site_sl, site_q, table_q, tables, per_r_q, part_q, at_q):
-    """Set, for the pairs of row i, 1/r, the row of the tables and the place within their interval.
+def _look_up(i, site_sl, pairs, tables, entries):
+    """Set the entries of row i.
 
-    Loops without branches, which the compiler turns into vectors; pairs beyond the cutoff are sent to a row of zeros.
+    Loops without branches, which the compiler turns into vectors; pairs beyond the cutoff are sent to rows of zeros.
     """
+    per_r_q, part_q, at_q = entries
     square_max, scale, last = tables.cutoff * tables.cutoff, tables.scale, np.int32(tables.n_knots - 2)
-    nothing, n = np.uint32(len(tables.pair_tm) - 1), len(site_q)
+    site_q = pairs.site_p[pairs.bound_ik[i, 0] : pairs.bound_ik[i, 4]]
+    x, y, z, first = site_sl[i, 0], site_sl[i, 1], site_sl[i, 2], pairs.table_s[i] * np.uint32(len(tables.near_range_ab))
+    nothing, n = np.uint32(len(tables.pair_tm) - 2), len(site_q)
     for q in range(n):
-        dx, dy, dz = _separation(site_sl, i, site_q[q])
-        part_q[q] = dx * dx + dy * dy + dz * dz
+        dx, dy, dz = x - site_sl[site_q[q], 0], y - site_sl[site_q[q], 1], z - site_sl[site_q[q], 2]
+        part_q[q], at_q[q] = dx * dx + dy * dy + dz * dz, first + pairs.table_s[site_q[q]]
     for q in range(n):
         square = part_q[q]
         r = np.sqrt(square)
         per_r_q[q] = 1.0 / r
         knot = min(np.int32(r * scale), last)
         part_q[q] = min(r * scale - knot, 1.0)
-        at_q[q] = np.uint32(knot) + table_q[q] if square < square_max else nothing
+        at_q[q] = np.uint32(knot) + at_q[q] if square < square_max else nothing
 
 
 @_fast
-def pair_sums(site_sl, pairs, tables, entries, rho_s, energy_i, gradient_ml, pull_pk):
-    """First pass: set ``entries`` and ``energy_i`` (pair energies by row); add gradients of far pairs, and to ``rho_s``.
+def _pair_sums(site_sl, pairs, tables, rho_s, energy_i, gradient_ml, pull_pk):
+    """First pass: set ``energy_i`` (pair energies by row), add gradients of far pairs, and add to ``rho_s``.
 
     Of near pairs φ'/r, f'_ij/r and f'_ji/r are left in ``pull_pk`` (one more than there are pairs in the list).
     """
-    site_p, slot_p, scale = pairs.site_p, pairs.slot_p, tables.scale
+    slot_s, scale, entries = pairs.slot_s, tables.scale, _room_for_entries(pairs.bound_ik)
+    per_r_q, part_q, at_q = entries
     for i in range(len(energy_i)):
-        bound_k = pairs.bound_ik[i]
-        begin, end = bound_k[0], bound_k[4]
-        _look_up(
-            i, site_sl, site_p[begin:end], pairs.table_p[begin:end], tables,
-            entries.per_r_p[begin:end], entries.part_p[begin:end], entries.at_p[begin:end],
-        )  # fmt: skip
-        energy, rho = 0.0, 0.0
-        for p in range(np.int64(begin), np.int64(bound_k[2])):
-            row, part, per_r = np.int64(entries.at_p[p]), entries.part_p[p], entries.per_r_p[p]
-            phi, at_i, at_j = near_values(tables.near_tm, pull_pk, row, part, per_r, scale, p)
+        bound_k, begin = pairs.bound_ik[i], np.int64(pairs.bound_ik[i, 0])
+        far, frozen, end = np.int64(bound_k[2]) - begin, np.int64(bound_k[3]) - begin, np.int64(bound_k[4]) - begin
+        _look_up(i, site_sl, pairs, tables, entries)
+        site_q, energy, rho = pairs.site_p[bound_k[0] : bound_k[4]], 0.0, 0.0
+        for q in range(far):
+            phi, at_i, at_j = near_values(
+                tables.near_tm, pull_pk, np.int64(at_q[q]), part_q[q], per_r_q[q], scale, begin + q
+            )
             energy += phi
             rho += at_i
-            rho_s[slot_p[p]] += at_j
-        energy += add_far(
-            site_sl, gradient_ml, slot_p, site_p, entries.at_p, tables.pair_tm, entries.part_p, entries.per_r_p,
-            i, np.int64(bound_k[2]), np.int64(bound_k[3]), scale,
-        )  # fmt: skip
-        energy += add_far_frozen(
-            site_sl, gradient_ml, slot_p, site_p, entries.at_p, tables.pair_tm, entries.part_p, entries.per_r_p,
-            i, np.int64(bound_k[3]), np.int64(end), scale,
-        )  # fmt: skip
+            rho_s[slot_s[site_q[q]]] += at_j
+        far_pairs = site_sl, gradient_ml, slot_s, site_q, at_q, tables.pair_tm, part_q, per_r_q
+        energy += add_far(*far_pairs, i, far, frozen, scale)
+        energy += add_far_frozen(*far_pairs, i, frozen, end, scale)
         energy_i[i] = energy
         rho_s[i] += rho
 
@@ -236,20 +236,19 @@ def embed(n_mobile, touched_t, species_s, rho_s, tables, energy_s, slope_s, curv
 
 
 @_fast
-def evaluate(
-    site_sl, species_s, base_s, pairs, tables, entries, pull_pk, rho_s, energy_i, energy_s, slope_s, curvature_s
-):
-    """Return the forces; leave entries by pair, pair energies by row, and ρ, F, F' and F″ by slot in what is given."""
+def evaluate(site_sl, species_s, base_s, pairs, tables, pull_pk, rho_s, energy_i, energy_s, slope_s, curvature_s):
+    """Return the forces; leave pair energies by row, and ρ, F, F' and F″ by slot in what is given."""
     n = len(energy_i)
     gradient_ml, force_mc = np.zeros((n, 4)), np.empty((n, 3))
     rho_s[:] = base_s
-    pair_sums(site_sl, pairs, tables, entries, rho_s, energy_i, gradient_ml, pull_pk)
+    _pair_sums(site_sl, pairs, tables, rho_s, energy_i, gradient_ml, pull_pk)
     embed(n, pairs.touched_t, species_s, rho_s, tables, energy_s, slope_s, curvature_s)
     for i in range(n):
         bound_k = pairs.bound_ik[i]
         begin, frozen, end = np.int64(bound_k[0]), np.int64(bound_k[1]), np.int64(bound_k[2])
-        add_near(site_sl, gradient_ml, pairs.slot_p, pairs.site_p, pull_pk, slope_s, i, begin, frozen)
-        add_near_frozen(site_sl, gradient_ml, pairs.slot_p, pairs.site_p, pull_pk, slope_s, i, frozen, end)
+        near_pairs = site_sl, gradient_ml, pairs.slot_s, pairs.site_p, pull_pk, slope_s
+        add_near(*near_pairs, i, begin, frozen)
+        add_near_frozen(*near_pairs, i, frozen, end)
     for i in range(n):
         for c in range(3):
             force_mc[i, c] = -gradient_ml[i, c]
@@ -294,7 +293,6 @@ def room_for_factors(bound_ik, n_slots, n_sites):
     n_near, n_frozen, n_far = room_k[0] + 1, room_k[1] + 1, room_k[0] + room_k[2] + 1
     return (np.zeros(n + 1, np.uint64), np.zeros(n + 1, np.uint64), np.zeros(n + 1, np.uint64),
             np.empty(n_near, np.uint32), np.empty(n_far, np.uint32), np.empty(n_frozen, np.uint32),
-            np.empty(n_near, np.uint32), np.empty(n_far, np.uint32),
             np.empty((n_near, 2)), np.empty((n_far, 2)), np.empty((n_near, 2)), np.empty((n_frozen, 3)),
             np.empty((n, 6)), np.empty((n, 3)), np.empty(n_slots), np.zeros((n_sites, 4)))  # fmt: skip
 
@@ -307,20 +305,22 @@ def _pair_derivatives(value, slope, curvature, per_r):
 
 
 @_inline
-def _near_stiffness(p, slope, slope_s, pairs, tables, entries):
-    """Return the pair's stiffness across (tension over length) and along it, f'_ij and f'_ji."""
-    per_r, j = entries.per_r_p[p], pairs.slot_p[p]
+def _near_stiffness(q, slope, other, tables, entries):
+    """Return the stiffness across (tension over length) and along a pair with slopes F', f'_ij and f'_ji."""
+    per_r = entries.per_r_q[q]
     value, change, at_i, at_j, bend, bend_i, bend_j = near_derivatives(
-        tables.near_tm, np.int64(entries.at_p[p]), entries.part_p[p], tables.scale
+        tables.near_tm, np.int64(entries.at_q[q]), entries.part_q[q], tables.scale
     )
     tension, stiffness = _pair_derivatives(value, change, bend, per_r)
-    across = (tension + slope * at_i + slope_s[j] * at_j) * per_r
-    return across, stiffness + slope * bend_i + slope_s[j] * bend_j, at_i, at_j
+    across = (tension + slope * at_i + other * at_j) * per_r
+    return across, stiffness + slope * bend_i + other * bend_j, at_i, at_j
 
 
 @_inline
-def _far_stiffness(p, tables, entries):
-    per_r, part, scale, c_m = entries.per_r_p[p], entries.part_p[p], tables.scale, tables.pair_tm[entries.at_p[p]]
+def _far_stiffness(q, tables, entries):
+    per_r, part, scale, at, pair_tm = entries.per_r_q[q], entries.part_q[q], tables.scale, entries.at_q[q], tables.pair_tm
+    left, right, rise = pair_tm[at, 1], pair_tm[at + 1, 1], pair_tm[at + 1, 0] - pair_tm[at, 0]
+    c_m = (pair_tm[at, 0], left, 3.0 * rise - 2.0 * left - right, left + right - 2.0 * rise)
     tension, stiffness = _pair_derivatives(
         _value(c_m, 0, part), _slope(c_m, 0, part, scale), _curvature(c_m, 0, part, scale), per_r
     )
@@ -328,66 +328,67 @@ def _far_stiffness(p, tables, entries):
 
 
 @_fast
-def _mobile_factors(i, bound_k, pairs, tables, entries, slope_s, f):
+def _mobile_factors(i, pairs, tables, entries, slope_s, f):
     """Append the pairs of row i with mobile atoms; near ones beyond the range of the densities become far ones.
 
     Entries are written before it is known whether they count, as no processor foresees which pairs of the skin do.
     """
-    n_near, n_far = f.near_start_i[i], f.far_start_i[i]
-    for p in range(bound_k[0], bound_k[1]):
-        across, stiffness, at_i, at_j = _near_stiffness(p, slope_s[i], slope_s, pairs, tables, entries)
-        per_r, near = entries.per_r_p[p], (at_i != 0.0) | (at_j != 0.0)
-        along = (stiffness - across) * per_r * per_r
-        f.near_j[n_near], f.near_site[n_near] = pairs.slot_p[p], pairs.site_p[p]
+    n_near, n_far, bound_k, per_r_q = f.near_start_i[i], f.far_start_i[i], pairs.bound_ik[i], entries.per_r_q
+    site_q = pairs.site_p[bound_k[0] : bound_k[4]]
+    for q in range(bound_k[1] - bound_k[0]):
+        across, stiffness, at_i, at_j = _near_stiffness(q, slope_s[i], slope_s[pairs.slot_s[site_q[q]]], tables, entries)
+        near, along = (at_i != 0.0) | (at_j != 0.0), (stiffness - across) * per_r_q[q] * per_r_q[q]
+        f.near_site[n_near], f.far_site[n_far] = site_q[q], site_q[q]
         f.near_stiff_nk[n_near, 0], f.near_stiff_nk[n_near, 1] = along, across
-        f.near_slope_nk[n_near, 0], f.near_slope_nk[n_near, 1] = at_i * per_r, at_j * per_r
-        f.far_j[n_far], f.far_site[n_far] = pairs.slot_p[p], pairs.site_p[p]
+        f.near_slope_nk[n_near, 0], f.near_slope_nk[n_near, 1] = at_i * per_r_q[q], at_j * per_r_q[q]
         f.far_stiff_nk[n_far, 0], f.far_stiff_nk[n_far, 1] = along, across
         n_near += np.uint64(near)
         n_far += np.uint64(~near & ((across != 0.0) | (along != 0.0)))
-    for p in range(bound_k[2], bound_k[3]):
-        across, stiffness = _far_stiffness(p, tables, entries)
-        along = (stiffness - across) * entries.per_r_p[p] * entries.per_r_p[p]
-        f.far_j[n_far], f.far_site[n_far] = pairs.slot_p[p], pairs.site_p[p]
-        f.far_stiff_nk[n_far, 0], f.far_stiff_nk[n_far, 1] = along, across
+    for q in range(bound_k[2] - bound_k[0], bound_k[3] - bound_k[0]):
+        across, stiffness = _far_stiffness(q, tables, entries)
+        along = (stiffness - across) * per_r_q[q] * per_r_q[q]
+        f.far_site[n_far], f.far_stiff_nk[n_far, 0], f.far_stiff_nk[n_far, 1] = site_q[q], along, across
         n_far += np.uint64((across != 0.0) | (along != 0.0))
     f.near_start_i[i + 1], f.far_start_i[i + 1] = n_near, n_far
 
 
 @_fast
-def _frozen_factors(i, bound_k, site_sl, pairs, tables, entries, slope_s, f):
+def _frozen_factors(i, site_sl, pairs, tables, entries, slope_s, f):
     """Append the near pairs of row i with frozen atoms, and add what these and far ones do to atom i alone."""
-    n_frozen = f.frozen_start_i[i]
-    for p in range(bound_k[1], bound_k[2]):
-        across, stiffness, at_i, at_j = _near_stiffness(p, slope_s[i], slope_s, pairs, tables, entries)
-        ux, uy, uz = _direction(site_sl, i, pairs.site_p[p], entries.per_r_p[p])
+    n_frozen, bound_k, per_r_q = f.frozen_start_i[i], pairs.bound_ik[i], entries.per_r_q
+    site_q = pairs.site_p[bound_k[0] : bound_k[4]]
+    for q in range(bound_k[1] - bound_k[0], bound_k[2] - bound_k[0]):
+        slot = pairs.slot_s[site_q[q]]
+        across, stiffness, at_i, at_j = _near_stiffness(q, slope_s[i], slope_s[slot], tables, entries)
+        ux, uy, uz = _direction(site_sl, i, site_q[q], per_r_q[q])
         _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
         own_c, frozen_c = f.own_ic[i], f.frozen_nc[n_frozen]
         own_c[0], own_c[1], own_c[2] = own_c[0] + at_i * ux, own_c[1] + at_i * uy, own_c[2] + at_i * uz
         frozen_c[0], frozen_c[1], frozen_c[2] = at_j * ux, at_j * uy, at_j * uz
-        f.frozen_s[n_frozen] = pairs.slot_p[p]
+        f.frozen_s[n_frozen] = slot
         n_frozen += np.uint64(at_j != 0.0)
-    for p in range(bound_k[3], bound_k[4]):
-        across, stiffness = _far_stiffness(p, tables, entries)
-        ux, uy, uz = _direction(site_sl, i, pairs.site_p[p], entries.per_r_p[p])
+    for q in range(bound_k[3] - bound_k[0], bound_k[4] - bound_k[0]):
+        across, stiffness = _far_stiffness(q, tables, entries)
+        ux, uy, uz = _direction(site_sl, i, site_q[q], per_r_q[q])
         _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
     f.frozen_start_i[i + 1] = n_frozen
 
 
 @_fast
-def factors(site_sl, pairs, tables, entries, slope_s, curvature_s, f):
-    """Fill the ``Factors`` f of the place last evaluated, whose entries, F' and F″ are given."""
+def factors(site_sl, pairs, tables, slope_s, curvature_s, f):
+    """Fill the ``Factors`` f of the place last evaluated, whose F' and F″ are given."""
+    entries = _room_for_entries(pairs.bound_ik)
     f.block_im[:], f.own_ic[:], f.curvature_s[:], f.place_sl[:] = 0.0, 0.0, curvature_s, site_sl
     for i in range(len(pairs.bound_ik)):
-        bound_k = pairs.bound_ik[i]
-        _mobile_factors(i, bound_k, pairs, tables, entries, slope_s, f)
-        _frozen_factors(i, bound_k, site_sl, pairs, tables, entries, slope_s, f)
+        _look_up(i, site_sl, pairs, tables, entries)
+        _mobile_factors(i, pairs, tables, entries, slope_s, f)
+        _frozen_factors(i, site_sl, pairs, tables, entries, slope_s, f)
 
 
 @_fast
-def product(f, touched_t, v_mc, change_s):
+def product(f, pairs, v_mc, change_s):
     """Return H v; ``change_s`` (one number per slot) is for the changes of density, and then of F'."""
-    n = len(v_mc)
+    n, touched_t, slot_s = len(v_mc), pairs.touched_t, pairs.slot_s
     v_ml, out_ml, out_mc = np.empty((n, 4)), np.zeros((n, 4)), np.empty((n, 3))
     for i in range(n):
         v_ml[i, 0], v_ml[i, 1], v_ml[i, 2], v_ml[i, 3] = v_mc[i, 0], v_mc[i, 1], v_mc[i, 2], 0.0
@@ -397,12 +398,12 @@ def product(f, touched_t, v_mc, change_s):
     for i in range(n):
         _add_frozen(f, i, v_mc, out_ml, change_s)
         change = add_stiff_and_dense(
-            f.place_sl, v_ml, out_ml, f.near_j, f.near_site, f.near_stiff_nk, f.near_slope_nk, change_s,
+            f.place_sl, v_ml, out_ml, slot_s, f.near_site, f.near_stiff_nk, f.near_slope_nk, change_s,
             i, np.int64(f.near_start_i[i]), np.int64(f.near_start_i[i + 1]),
         )  # fmt: skip
         change_s[i] += change
         add_stiff(
-            f.place_sl, v_ml, out_ml, f.far_j, f.far_site, f.far_stiff_nk,
+            f.place_sl, v_ml, out_ml, slot_s, f.far_site, f.far_stiff_nk,
             i, np.int64(f.far_start_i[i]), np.int64(f.far_start_i[i + 1]),
         )  # fmt: skip
     for s in range(n):
@@ -411,7 +412,7 @@ def product(f, touched_t, v_mc, change_s):
         change_s[t] *= f.curvature_s[t]
     for i in range(n):
         add_dense(
-            f.place_sl, out_ml, f.near_j, f.near_site, f.near_slope_nk, change_s,
+            f.place_sl, out_ml, slot_s, f.near_site, f.near_slope_nk, change_s,
             i, np.int64(f.near_start_i[i]), np.int64(f.near_start_i[i + 1]),
         )  # fmt: skip
         _add_frozen_dense(f, i, out_ml, change_s)

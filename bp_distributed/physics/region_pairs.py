@@ -47,18 +47,20 @@ class Pairs(NamedTuple):
     ----------
     bound_ik : ndarray of uint64, shape=(n_mobile, 5)
         Row i: near mobile from bound 0 on, near frozen from 1, far mobile from 2, far frozen from 3 up to 4.
-    site_p, slot_p : ndarray of uint32, shape=(n_pairs,)
+    site_p : ndarray of uint32, shape=(n_pairs,)
         Neighbour.
-    table_p : ndarray of uint32, shape=(n_pairs,)
-        First row of the pair's tables.
+    slot_s : ndarray of uint32, shape=(n_sites,)
+        Slots of the sites.
+    table_s : ndarray of uint32, shape=(n_sites,)
+        Species of the site times the number of knots: what it adds to the row of a pair's tables.
     touched_t : ndarray of uint32, shape=(n_touched,)
         Frozen slots whose density depends on a mobile atom.
     """
 
     bound_ik: NDArray[np.uint64]
     site_p: NDArray[np.uint32]
-    slot_p: NDArray[np.uint32]
-    table_p: NDArray[np.uint32]
+    slot_s: NDArray[np.uint32]
+    table_s: NDArray[np.uint32]
     touched_t: NDArray[np.uint32]
 
 
@@ -164,8 +166,8 @@ def _candidates(i, cell, n_c, start_g, x_cs, rank_s, site_sl, square_max, found_
 
 
 @_fast
-def list_pairs(site_sl, slot_s, species_s, n_mobile, edge, near_square_ab, pair_square_ab, n_knots):
-    """Return bound_ik, site_p, slot_p and table_p of ``Pairs`` for pairs within the squared ranges given.
+def list_pairs(site_sl, slot_s, species_s, n_mobile, edge, near_square_ab, pair_square_ab):
+    """Return bound_ik and site_p of ``Pairs`` for pairs within the squared ranges given.
 
     ``edge`` is the edge of the cells of a grid, at least half the largest range.
     """
@@ -176,7 +178,7 @@ def list_pairs(site_sl, slot_s, species_s, n_mobile, edge, near_square_ab, pair_
         x_cs[0, at], x_cs[1, at], x_cs[2, at] = site_sl[s, 0], site_sl[s, 1], site_sl[s, 2]
         rank_s[at] = slot_s[s]  # higher for frozen atoms than for any mobile one
     bound_ik = np.zeros((n_mobile, 5), np.uint64)
-    site_p, slot_p, table_p = np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.uint32)
+    site_p = np.empty(0, np.uint32)
     found_q, kind_q = np.empty(len(order_s) + 1, np.int64), np.empty(len(order_s), np.int64)
     at_k, square_max = np.zeros(6, np.int64), pair_square_ab.max()
     for i in range(n_mobile):
@@ -184,8 +186,6 @@ def list_pairs(site_sl, slot_s, species_s, n_mobile, edge, near_square_ab, pair_
         if at_k[3] + found > len(site_p):
             more = len(site_p) // 2 + 64 * n_mobile + found
             site_p = np.concatenate((site_p, np.empty(more, np.uint32)))
-            slot_p = np.concatenate((slot_p, np.empty(more, np.uint32)))
-            table_p = np.concatenate((table_p, np.empty(more, np.uint32)))
         end = at_k[3]
         at_k[:] = 0
         for q in range(found):
@@ -201,19 +201,16 @@ def list_pairs(site_sl, slot_s, species_s, n_mobile, edge, near_square_ab, pair_
             end, at_k[k] = end + at_k[k], end
         bound_ik[i, 4] = at_k[4] = at_k[5] = end
         for q in range(found):
-            at, k = found_q[q], kind_q[q]
-            here = at_k[k]
-            site_p[here], slot_p[here] = order_s[at], rank_s[at]
-            table_p[here] = (a * len(near_square_ab) + species_s[rank_s[at]]) * n_knots
+            k = kind_q[q]
+            site_p[at_k[k]] = order_s[found_q[q]]
             at_k[k] += 1
-    end = at_k[3]
-    return bound_ik, site_p[:end].copy(), slot_p[:end].copy(), table_p[:end].copy()
+    return bound_ik, site_p[: at_k[3]].copy()
 
 
 @_fast
-def touched(bound_ik, slot_p, n_mobile, is_touched_s):
+def touched(bound_ik, site_p, slot_s, n_mobile, is_touched_s):
     """Mark the frozen slots of near pairs and return all that are marked."""
     for i in range(n_mobile):
         for p in range(bound_ik[i, 1], bound_ik[i, 2]):
-            is_touched_s[slot_p[p]] = True
+            is_touched_s[slot_s[site_p[p]]] = True
     return np.flatnonzero(is_touched_s).astype(np.uint32)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dstev
 
 from bp_distributed.physics.descent import without
 from bp_distributed.physics.surface import Product, Vectors
@@ -91,11 +92,8 @@ def lowest_mode(product: Product, guess_mc: Vectors, beside_kx: Vectors, most: i
 
 
 def _lowest(diagonal_j: list[float], beside_j: list[float]) -> tuple[float, NDArray[np.float64]]:
-    # Of so small a matrix all eigenpairs cost less than a choosy routine's preliminaries.
-    tridiagonal_jj = np.diag(diagonal_j)
-    below = np.arange(len(beside_j))
-    tridiagonal_jj[below + 1, below] = beside_j
-    value_k, share_jk = np.linalg.eigh(tridiagonal_jj)
+    # The bare routine: for so small a matrix what comes before it in ``eigh_tridiagonal`` costs several times as much.
+    value_k, share_jk, _ = dstev(diagonal_j, beside_j or [0.0])
     return float(value_k[0]), share_jk[:, 0]
 
 

@@ -73,7 +73,12 @@ def _between(arrays, value, slope, next_value, next_slope):
     three, minus_two = (ir.Constant(NUMBER, number) for number in (3.0, -2.0))
     if rise.type == VECTOR:
         three, minus_two = arrays.spread(three), arrays.spread(minus_two)
-    return value, slope, arrays.fma(three, rise, builder.fneg(builder.fadd(both, slope))), arrays.fma(minus_two, rise, both)
+    return (
+        value,
+        slope,
+        arrays.fma(three, rise, builder.fneg(builder.fadd(both, slope))),
+        arrays.fma(minus_two, rise, both),
+    )
 
 
 def _first_lane(builder, vector):

@@ -27,7 +27,9 @@ def add_stiff(typing, place_sl, vector_il, out_il, slot_s, site_p, stiff_pk, i, 
 
 
 @intrinsic
-def add_stiff_and_dense(typing, place_sl, vector_il, out_il, slot_s, site_p, stiff_pk, slope_pk, change_s, i, begin, end):  # noqa: ARG001
+def add_stiff_and_dense(
+    typing, place_sl, vector_il, out_il, slot_s, site_p, stiff_pk, slope_pk, change_s, i, begin, end
+):
     """Do as ``add_stiff``, and add the changes of density: slope_pk[p] r (v_i - v_j) at j to ``change_s``, and return that at i."""
 
     def generate(context, builder, signature, values):

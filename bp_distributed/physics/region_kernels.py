@@ -174,7 +174,12 @@ def _look_up(i, site_sl, pairs, tables, entries):
     per_r_q, part_q, at_q = entries
     square_max, scale, last = tables.cutoff * tables.cutoff, tables.scale, np.int32(tables.n_knots - 2)
     site_q = pairs.site_p[pairs.bound_ik[i, 0] : pairs.bound_ik[i, 4]]
-    x, y, z, first = site_sl[i, 0], site_sl[i, 1], site_sl[i, 2], pairs.table_s[i] * np.uint32(len(tables.near_range_ab))
+    x, y, z, first = (
+        site_sl[i, 0],
+        site_sl[i, 1],
+        site_sl[i, 2],
+        pairs.table_s[i] * np.uint32(len(tables.near_range_ab)),
+    )
     nothing, n = np.uint32(len(tables.pair_tm) - 2), len(site_q)
     for q in range(n):
         dx, dy, dz = x - site_sl[site_q[q], 0], y - site_sl[site_q[q], 1], z - site_sl[site_q[q], 2]
@@ -273,13 +278,11 @@ def _direction(site_sl, i, j, per_r):
 
 
 @_inline
-def _add_block(block_im, i, across, along, ux, uy, uz):
-    block_im[i, 0] += along * ux * ux + across
-    block_im[i, 1] += along * uy * uy + across
-    block_im[i, 2] += along * uz * uz + across
-    block_im[i, 3] += along * ux * uy
-    block_im[i, 4] += along * ux * uz
-    block_im[i, 5] += along * uy * uz
+def _with_pair(block_m, across, along, ux, uy, uz):
+    """Return a block plus that of a pair."""
+    xx, yy, zz, xy, xz, yz = block_m
+    return (xx + along * ux * ux + across, yy + along * uy * uy + across, zz + along * uz * uz + across,
+            xy + along * ux * uy, xz + along * ux * uz, yz + along * uy * uz)  # fmt: skip
 
 
 @_fast
@@ -318,7 +321,13 @@ def _near_stiffness(q, slope, other, tables, entries):
 
 @_inline
 def _far_stiffness(q, tables, entries):
-    per_r, part, scale, at, pair_tm = entries.per_r_q[q], entries.part_q[q], tables.scale, entries.at_q[q], tables.pair_tm
+    per_r, part, scale, at, pair_tm = (
+        entries.per_r_q[q],
+        entries.part_q[q],
+        tables.scale,
+        entries.at_q[q],
+        tables.pair_tm,
+    )
     left, right, rise = pair_tm[at, 1], pair_tm[at + 1, 1], pair_tm[at + 1, 0] - pair_tm[at, 0]
     c_m = (pair_tm[at, 0], left, 3.0 * rise - 2.0 * left - right, left + right - 2.0 * rise)
     tension, stiffness = _pair_derivatives(
@@ -336,7 +345,9 @@ def _mobile_factors(i, pairs, tables, entries, slope_s, f):
     n_near, n_far, bound_k, per_r_q = f.near_start_i[i], f.far_start_i[i], pairs.bound_ik[i], entries.per_r_q
     site_q = pairs.site_p[bound_k[0] : bound_k[4]]
     for q in range(bound_k[1] - bound_k[0]):
-        across, stiffness, at_i, at_j = _near_stiffness(q, slope_s[i], slope_s[pairs.slot_s[site_q[q]]], tables, entries)
+        across, stiffness, at_i, at_j = _near_stiffness(
+            q, slope_s[i], slope_s[pairs.slot_s[site_q[q]]], tables, entries
+        )
         near, along = (at_i != 0.0) | (at_j != 0.0), (stiffness - across) * per_r_q[q] * per_r_q[q]
         f.near_site[n_near], f.far_site[n_far] = site_q[q], site_q[q]
         f.near_stiff_nk[n_near, 0], f.near_stiff_nk[n_near, 1] = along, across
@@ -354,23 +365,27 @@ def _mobile_factors(i, pairs, tables, entries, slope_s, f):
 
 @_fast
 def _frozen_factors(i, site_sl, pairs, tables, entries, slope_s, f):
-    """Append the near pairs of row i with frozen atoms, and add what these and far ones do to atom i alone."""
+    """Append the near pairs of row i with frozen atoms, and set what these and far ones do to atom i alone."""
     n_frozen, bound_k, per_r_q = f.frozen_start_i[i], pairs.bound_ik[i], entries.per_r_q
     site_q = pairs.site_p[bound_k[0] : bound_k[4]]
+    block_m, own_x, own_y, own_z = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0, 0.0, 0.0
     for q in range(bound_k[1] - bound_k[0], bound_k[2] - bound_k[0]):
         slot = pairs.slot_s[site_q[q]]
         across, stiffness, at_i, at_j = _near_stiffness(q, slope_s[i], slope_s[slot], tables, entries)
         ux, uy, uz = _direction(site_sl, i, site_q[q], per_r_q[q])
-        _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
-        own_c, frozen_c = f.own_ic[i], f.frozen_nc[n_frozen]
-        own_c[0], own_c[1], own_c[2] = own_c[0] + at_i * ux, own_c[1] + at_i * uy, own_c[2] + at_i * uz
+        block_m = _with_pair(block_m, across, stiffness - across, ux, uy, uz)
+        own_x, own_y, own_z = own_x + at_i * ux, own_y + at_i * uy, own_z + at_i * uz
+        frozen_c = f.frozen_nc[n_frozen]
         frozen_c[0], frozen_c[1], frozen_c[2] = at_j * ux, at_j * uy, at_j * uz
         f.frozen_s[n_frozen] = slot
         n_frozen += np.uint64(at_j != 0.0)
     for q in range(bound_k[3] - bound_k[0], bound_k[4] - bound_k[0]):
         across, stiffness = _far_stiffness(q, tables, entries)
         ux, uy, uz = _direction(site_sl, i, site_q[q], per_r_q[q])
-        _add_block(f.block_im, i, across, stiffness - across, ux, uy, uz)
+        block_m = _with_pair(block_m, across, stiffness - across, ux, uy, uz)
+    for m in range(6):
+        f.block_im[i, m] = block_m[m]
+    f.own_ic[i, 0], f.own_ic[i, 1], f.own_ic[i, 2] = own_x, own_y, own_z
     f.frozen_start_i[i + 1] = n_frozen
 
 
@@ -378,7 +393,7 @@ def _frozen_factors(i, site_sl, pairs, tables, entries, slope_s, f):
 def factors(site_sl, pairs, tables, slope_s, curvature_s, f):
     """Fill the ``Factors`` f of the place last evaluated, whose F' and F″ are given."""
     entries = _room_for_entries(pairs.bound_ik)
-    f.block_im[:], f.own_ic[:], f.curvature_s[:], f.place_sl[:] = 0.0, 0.0, curvature_s, site_sl
+    f.curvature_s[:], f.place_sl[:] = curvature_s, site_sl
     for i in range(len(pairs.bound_ik)):
         _look_up(i, site_sl, pairs, tables, entries)
         _mobile_factors(i, pairs, tables, entries, slope_s, f)

@@ -103,10 +103,7 @@ def _far(mobile):
                 phi = builder.fmul(row.fma(line, part, c0), per_r)
                 builder.store(builder.fadd(builder.load(energy, typ=NUMBER), phi), energy)
                 pull = builder.fsub(builder.fmul(slope, values[-1]), phi)
-                gradient = pair.along(builder.fmul(builder.fmul(pull, per_r), per_r))
-                pair.add(gradient)
-                if mobile:
-                    pair.take(gradient)
+                pair.add(pair.along(builder.fmul(builder.fmul(pull, per_r), per_r)), mobile)
             row.close()
             return builder.load(energy, typ=NUMBER)
 
@@ -125,10 +122,7 @@ def _near(mobile):
             with row.pairs() as pair:
                 pull, at_i, at_j = pair.numbers("pull", _SPLINES)
                 pull = row.fma(at_j, row.load("slope", pair.j), row.fma(at_i, own, pull))
-                gradient = pair.along(pull)
-                pair.add(gradient)
-                if mobile:
-                    pair.take(gradient)
+                pair.add(pair.along(pull), mobile)
             row.close()
             return context.get_dummy_value()
 

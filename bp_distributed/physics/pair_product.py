@@ -17,9 +17,7 @@ def add_stiff(typing, place_sl, vector_il, out_il, slot_s, site_p, stiff_pk, i, 
     def generate(context, builder, signature, values):
         row = Row(context, builder, signature.args, values, ("place", "vector", "out", "slot", "site", "stiff"))
         with row.pairs() as pair:
-            answer = pair.stiff(pair.stretch())
-            pair.add(answer)
-            pair.take(answer)
+            pair.add(pair.stiff(pair.stretch()))
         row.close()
         return context.get_dummy_value()
 
@@ -27,9 +25,10 @@ def add_stiff(typing, place_sl, vector_il, out_il, slot_s, site_p, stiff_pk, i, 
 
 
 @intrinsic
-def add_stiff_and_dense(
-    typing, place_sl, vector_il, out_il, slot_s, site_p, stiff_pk, slope_pk, change_s, i, begin, end
-):
+def add_stiff_and_dense(  # numba's signature
+    typing,  # noqa: ARG001
+    place_sl, vector_il, out_il, slot_s, site_p, stiff_pk, slope_pk, change_s, i, begin, end,
+):  # fmt: skip
     """Do as ``add_stiff``, and add the changes of density: slope_pk[p] r (v_i - v_j) at j to ``change_s``, and return that at i."""
 
     def generate(context, builder, signature, values):
@@ -38,9 +37,7 @@ def add_stiff_and_dense(
         change = cgutils.alloca_once_value(builder, ir.Constant(NUMBER, 0.0))
         with row.pairs() as pair:
             stretch = pair.stretch()
-            answer = pair.stiff(stretch)
-            pair.add(answer)
-            pair.take(answer)
+            pair.add(pair.stiff(stretch))
             at_i, at_j = pair.numbers("slope", 2)
             builder.store(row.fma(at_i, stretch, builder.load(change, typ=NUMBER)), change)
             row.store("change", pair.j, row.fma(at_j, stretch, row.load("change", pair.j)))
@@ -60,9 +57,7 @@ def add_dense(typing, place_sl, out_il, slot_s, site_p, slope_pk, change_s, i, b
         own = row.load("change", row.i)
         with row.pairs() as pair:
             at_i, at_j = pair.numbers("slope", 2)
-            answer = pair.along(row.fma(at_j, row.load("change", pair.j), builder.fmul(at_i, own)))
-            pair.add(answer)
-            pair.take(answer)
+            pair.add(pair.along(row.fma(at_j, row.load("change", pair.j), builder.fmul(at_i, own))))
         row.close()
         return context.get_dummy_value()
 

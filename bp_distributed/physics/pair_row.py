@@ -147,10 +147,9 @@ class _Loop:
         """Return pull times r."""
         return self.builder.fmul(self.row.spread(pull), self.separation)
 
-    def add(self, value):
-        """Add a vector to row i."""
-        self.builder.store(self.builder.fadd(self.builder.load(self.row.sum, typ=VECTOR), value), self.row.sum)
-
-    def take(self, value):
-        """Take a vector from row j."""
-        self.row.set_atom("out", self.j, self.builder.fsub(self.row.of_atom("out", self.j), value))
+    def add(self, value, mobile=True):
+        """Add a vector to row i, and take it from row j unless that atom is frozen."""
+        row, builder = self.row, self.builder
+        builder.store(builder.fadd(builder.load(row.sum, typ=VECTOR), value), row.sum)
+        if mobile:
+            row.set_atom("out", self.j, builder.fsub(row.of_atom("out", self.j), value))

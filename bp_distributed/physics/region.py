@@ -295,14 +295,9 @@ class Region:
     def _list_pairs(self, x_mc: Floats) -> None:
         n = self.n_mobile
         bound_ik, site_p = region_pairs.list_pairs(
-            self._site_sl,
-            self._slot_s,
-            self._species_s,
-            n,
-            0.5 * self._range,
-            self._near_square_ab,
-            self._pair_square_ab,
-        )
+            self._site_sl, self._slot_s, self._species_s, n, 0.5 * self._range,
+            self._near_square_ab, self._pair_square_ab,
+        )  # fmt: skip
         touched_t = region_pairs.touched(bound_ik, site_p, self._slot_s, n, self._touched_s)
         self._pairs = region_pairs.Pairs(bound_ik, site_p, self._slot_s, self._table_s, touched_t)
         self._listed_mc = x_mc.copy()

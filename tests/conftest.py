@@ -21,11 +21,22 @@ USER_CACHE = os.environ.get("XDG_CACHE_HOME")
 TOY = Path(__file__).with_name("toy_step.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the marks here
 def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one process, as their shared fixtures are dear; those on Slurm share one Slurm."""
+    """Keep the tests of a file in one process, as their shared fixtures are dear; those on Slurm share one Slurm.
+
+    These take longest and wait most, so they come first.
+    """
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] != "slurm")
+
+
+def pytest_collection_finish(session):
+    """Refuse a pytest that ignores the groups in silence, as 9.2 does with xdist 3.8 (pytest-xdist issue 1386)."""
+    if hasattr(session.config, "workerinput") and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("pytest-xdist does not group tests with this pytest; install the locked ones")
 
 
 @pytest.fixture(autouse=True)

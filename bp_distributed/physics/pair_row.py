@@ -120,9 +120,9 @@ class _Loop:
     def __exit__(self, *error):
         return self.loop.__exit__(*error)
 
-    def numbers(self, name, count):
-        """Load the first numbers of the pair's own ``count``."""
-        first = self.builder.mul(self.p, whole(count))
+    def numbers(self, name, count, stride=None):
+        """Load the first of the ``stride`` numbers that the pair has."""
+        first = self.builder.mul(self.p, whole(stride or count))
         return [self.row.load(name, self.builder.add(first, whole(k))) for k in range(count)]
 
     def stretch(self):

@@ -304,15 +304,15 @@ class Region:
         self._make_room()
 
     def _make_room(self) -> None:
-        n_pairs, n_slots = len(self._pairs.site_p), len(self._species_s)
-        self._pull_pk = np.empty((n_pairs + 1, 3))
-        room = region_kernels.room_for_factors(self._pairs.bound_ik, n_slots, len(self._site_sl))
+        bound_ik = self._pairs.bound_ik
+        self._derivative_d = region_kernels.room_for_derivatives(bound_ik)
+        room = region_kernels.room_for_factors(bound_ik, len(self._species_s), len(self._site_sl))
         self._factors = region_kernels.Factors(*room)
 
     def _calculate(self) -> Floats:
         forces_mc: Floats = region_kernels.evaluate(
             self._site_sl, self._species_s, self._base_s, self._pairs, self._landscape.tables,
-            self._pull_pk, self._rho_s, self._row_i, *self._embedding,
+            self._derivative_d, self._rho_s, self._row_i, *self._embedding,
         )  # fmt: skip
         return forces_mc
 
@@ -354,8 +354,8 @@ class Region:
         """
         if self._at_mc is None or not np.array_equal(self._at_mc, x_mc):
             self.evaluate(x_mc)
-        tables, factors, pairs = self._landscape.tables, self._factors, self._pairs
-        region_kernels.factors(self._site_sl, pairs, tables, *self._embedding[1:], factors)
+        factors, pairs = self._factors, self._pairs
+        region_kernels.factors(self._site_sl, pairs, self._derivative_d, *self._embedding[1:], factors)
         change_s = np.empty_like(self._rho_s)
 
         def product(v_mc: Floats) -> Floats:

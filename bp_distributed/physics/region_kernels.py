@@ -18,7 +18,6 @@ from bp_distributed.physics.pair_forces import (
     add_far_frozen,
     add_near,
     add_near_frozen,
-    near_derivatives,
     near_values,
 )
 from bp_distributed.physics.pair_product import add_dense, add_stiff, add_stiff_and_dense
@@ -174,12 +173,8 @@ def _look_up(i, site_sl, pairs, tables, entries):
     per_r_q, part_q, at_q = entries
     square_max, scale, last = tables.cutoff * tables.cutoff, tables.scale, np.int32(tables.n_knots - 2)
     site_q = pairs.site_p[pairs.bound_ik[i, 0] : pairs.bound_ik[i, 4]]
-    x, y, z, first = (
-        site_sl[i, 0],
-        site_sl[i, 1],
-        site_sl[i, 2],
-        pairs.table_s[i] * np.uint32(len(tables.near_range_ab)),
-    )
+    x, y, z = site_sl[i, 0], site_sl[i, 1], site_sl[i, 2]
+    first = pairs.table_s[i] * np.uint32(len(tables.near_range_ab))
     nothing, n = np.uint32(len(tables.pair_tm) - 2), len(site_q)
     for q in range(n):
         dx, dy, dz = x - site_sl[site_q[q], 0], y - site_sl[site_q[q], 1], z - site_sl[site_q[q], 2]
@@ -193,31 +188,45 @@ def _look_up(i, site_sl, pairs, tables, entries):
         at_q[q] = np.uint32(knot) + at_q[q] if square < square_max else nothing
 
 
-@_fast
-def _pair_sums(site_sl, pairs, tables, rho_s, energy_i, gradient_ml, pull_pk):
-    """First pass: set ``energy_i`` (pair energies by row), add gradients of far pairs, and add to ``rho_s``.
+@_inline
+def _room_of_row(bound_k):
+    """Return the number of near pairs of a row and how many derivatives its pairs have: six if near, else two."""
+    near, every = np.int64(bound_k[2] - bound_k[0]), np.int64(bound_k[4] - bound_k[0])
+    return near, 4 * near + 2 * every
 
-    Of near pairs φ'/r, f'_ij/r and f'_ji/r are left in ``pull_pk`` (one more than there are pairs in the list).
-    """
-    slot_s, scale, entries = pairs.slot_s, tables.scale, _room_for_entries(pairs.bound_ik)
+
+@_fast
+def room_for_derivatives(bound_ik):
+    """Return room for the derivatives of all pairs, row by row: those of near pairs, those of far ones; and a number more."""
+    total = 1
+    for i in range(len(bound_ik)):
+        total += _room_of_row(bound_ik[i])[1]
+    return np.empty(total)
+
+
+@_fast
+def _pair_sums(site_sl, pairs, tables, rho_s, energy_i, gradient_ml, derivative_d):
+    """First pass: set ``energy_i`` (pair energies by row) and derivatives; add gradients of far pairs, and to ``rho_s``."""
+    slot_s, scale, entries, first = pairs.slot_s, tables.scale, _room_for_entries(pairs.bound_ik), 0
     per_r_q, part_q, at_q = entries
     for i in range(len(energy_i)):
-        bound_k, begin = pairs.bound_ik[i], np.int64(pairs.bound_ik[i, 0])
-        far, frozen, end = np.int64(bound_k[2]) - begin, np.int64(bound_k[3]) - begin, np.int64(bound_k[4]) - begin
+        bound_k, (near, room) = pairs.bound_ik[i], _room_of_row(pairs.bound_ik[i])
         _look_up(i, site_sl, pairs, tables, entries)
         site_q, energy, rho = pairs.site_p[bound_k[0] : bound_k[4]], 0.0, 0.0
-        for q in range(far):
-            phi, at_i, at_j = near_values(
-                tables.near_tm, pull_pk, np.int64(at_q[q]), part_q[q], per_r_q[q], scale, begin + q
-            )
+        for q in range(near):
+            row, part, per_r = np.int64(at_q[q]), part_q[q], per_r_q[q]
+            phi, at_i, at_j = near_values(tables.near_tm, derivative_d, row, part, per_r, scale, first + 6 * q)
             energy += phi
             rho += at_i
             rho_s[slot_s[site_q[q]]] += at_j
-        far_pairs = site_sl, gradient_ml, slot_s, site_q, at_q, tables.pair_tm, part_q, per_r_q
-        energy += add_far(*far_pairs, i, far, frozen, scale)
+        frozen, end = np.int64(bound_k[3] - bound_k[0]), np.int64(bound_k[4] - bound_k[0])
+        far_d = derivative_d[first + 4 * near :]
+        far_pairs = site_sl, gradient_ml, slot_s, site_q, at_q, tables.pair_tm, part_q, per_r_q, far_d
+        energy += add_far(*far_pairs, i, near, frozen, scale)
         energy += add_far_frozen(*far_pairs, i, frozen, end, scale)
         energy_i[i] = energy
         rho_s[i] += rho
+        first += room
 
 
 @_inline
@@ -241,19 +250,20 @@ def embed(n_mobile, touched_t, species_s, rho_s, tables, energy_s, slope_s, curv
 
 
 @_fast
-def evaluate(site_sl, species_s, base_s, pairs, tables, pull_pk, rho_s, energy_i, energy_s, slope_s, curvature_s):
-    """Return the forces; leave pair energies by row, and ρ, F, F' and F″ by slot in what is given."""
-    n = len(energy_i)
+def evaluate(site_sl, species_s, base_s, pairs, tables, derivative_d, rho_s, energy_i, energy_s, slope_s, curvature_s):
+    """Return the forces; leave derivatives by pair, pair energies by row, and ρ, F, F' and F″ by slot in what is given."""
+    n, first = len(energy_i), 0
     gradient_ml, force_mc = np.zeros((n, 4)), np.empty((n, 3))
     rho_s[:] = base_s
-    _pair_sums(site_sl, pairs, tables, rho_s, energy_i, gradient_ml, pull_pk)
+    _pair_sums(site_sl, pairs, tables, rho_s, energy_i, gradient_ml, derivative_d)
     embed(n, pairs.touched_t, species_s, rho_s, tables, energy_s, slope_s, curvature_s)
     for i in range(n):
-        bound_k = pairs.bound_ik[i]
-        begin, frozen, end = np.int64(bound_k[0]), np.int64(bound_k[1]), np.int64(bound_k[2])
-        near_pairs = site_sl, gradient_ml, pairs.slot_s, pairs.site_p, pull_pk, slope_s
-        add_near(*near_pairs, i, begin, frozen)
-        add_near_frozen(*near_pairs, i, frozen, end)
+        bound_k, (near, room) = pairs.bound_ik[i], _room_of_row(pairs.bound_ik[i])
+        frozen, site_q = np.int64(bound_k[1] - bound_k[0]), pairs.site_p[bound_k[0] : bound_k[2]]
+        near_pairs = site_sl, gradient_ml, pairs.slot_s, site_q, derivative_d[first:], slope_s
+        add_near(*near_pairs, i, 0, frozen)
+        add_near_frozen(*near_pairs, i, frozen, near)
+        first += room
     for i in range(n):
         for c in range(3):
             force_mc[i, c] = -gradient_ml[i, c]
@@ -272,17 +282,11 @@ def energy_change(energy_i, start_i, energy_s, start_s):
 
 
 @_inline
-def _direction(site_sl, i, j, per_r):
-    dx, dy, dz = _separation(site_sl, i, j)
-    return dx * per_r, dy * per_r, dz * per_r
-
-
-@_inline
-def _with_pair(block_m, across, along, ux, uy, uz):
+def _with_pair(block_m, across, along, x, y, z):
     """Return a block plus that of a pair."""
     xx, yy, zz, xy, xz, yz = block_m
-    return (xx + along * ux * ux + across, yy + along * uy * uy + across, zz + along * uz * uz + across,
-            xy + along * ux * uy, xz + along * ux * uz, yz + along * uy * uz)  # fmt: skip
+    return (xx + along * x * x + across, yy + along * y * y + across, zz + along * z * z + across,
+            xy + along * x * y, xz + along * x * z, yz + along * y * z)  # fmt: skip
 
 
 @_fast
@@ -301,88 +305,53 @@ def room_for_factors(bound_ik, n_slots, n_sites):
 
 
 @_inline
-def _pair_derivatives(value, slope, curvature, per_r):
-    """Return φ' and φ″ from r φ and its derivatives."""
-    tension = (slope - value * per_r) * per_r
-    return tension, (curvature - 2.0 * tension) * per_r
-
-
-@_inline
-def _near_stiffness(q, slope, other, tables, entries):
-    """Return the stiffness across (tension over length) and along a pair with slopes F', f'_ij and f'_ji."""
-    per_r = entries.per_r_q[q]
-    value, change, at_i, at_j, bend, bend_i, bend_j = near_derivatives(
-        tables.near_tm, np.int64(entries.at_q[q]), entries.part_q[q], tables.scale
-    )
-    tension, stiffness = _pair_derivatives(value, change, bend, per_r)
-    across = (tension + slope * at_i + other * at_j) * per_r
-    return across, stiffness + slope * bend_i + other * bend_j, at_i, at_j
-
-
-@_inline
-def _far_stiffness(q, tables, entries):
-    per_r, part, scale, at, pair_tm = (
-        entries.per_r_q[q],
-        entries.part_q[q],
-        tables.scale,
-        entries.at_q[q],
-        tables.pair_tm,
-    )
-    left, right, rise = pair_tm[at, 1], pair_tm[at + 1, 1], pair_tm[at + 1, 0] - pair_tm[at, 0]
-    c_m = (pair_tm[at, 0], left, 3.0 * rise - 2.0 * left - right, left + right - 2.0 * rise)
-    tension, stiffness = _pair_derivatives(
-        _value(c_m, 0, part), _slope(c_m, 0, part, scale), _curvature(c_m, 0, part, scale), per_r
-    )
-    return tension * per_r, stiffness
+def _near_stiffness(d_k, slope, other):
+    """Return t/r and (k - t/r) / r² of a near pair from its derivatives and the F' of its atoms."""
+    return d_k[0] + slope * d_k[1] + other * d_k[2], d_k[3] + slope * d_k[4] + other * d_k[5]
 
 
 @_fast
-def _mobile_factors(i, pairs, tables, entries, slope_s, f):
+def _mobile_factors(i, pairs, near_qk, far_qk, slope_s, f):
     """Append the pairs of row i with mobile atoms; near ones beyond the range of the densities become far ones.
 
     Entries are written before it is known whether they count, as no processor foresees which pairs of the skin do.
     """
-    n_near, n_far, bound_k, per_r_q = f.near_start_i[i], f.far_start_i[i], pairs.bound_ik[i], entries.per_r_q
+    n_near, n_far, bound_k, slope = f.near_start_i[i], f.far_start_i[i], pairs.bound_ik[i], slope_s[i]
     site_q = pairs.site_p[bound_k[0] : bound_k[4]]
     for q in range(bound_k[1] - bound_k[0]):
-        across, stiffness, at_i, at_j = _near_stiffness(
-            q, slope_s[i], slope_s[pairs.slot_s[site_q[q]]], tables, entries
-        )
-        near, along = (at_i != 0.0) | (at_j != 0.0), (stiffness - across) * per_r_q[q] * per_r_q[q]
-        f.near_site[n_near], f.far_site[n_far] = site_q[q], site_q[q]
-        f.near_stiff_nk[n_near, 0], f.near_stiff_nk[n_near, 1] = along, across
-        f.near_slope_nk[n_near, 0], f.near_slope_nk[n_near, 1] = at_i * per_r_q[q], at_j * per_r_q[q]
-        f.far_stiff_nk[n_far, 0], f.far_stiff_nk[n_far, 1] = along, across
+        site, d_k = site_q[q], near_qk[q]
+        across, along = _near_stiffness(d_k, slope, slope_s[pairs.slot_s[site]])
+        near = (d_k[1] != 0.0) | (d_k[2] != 0.0)
+        f.near_site[n_near], f.near_stiff_nk[n_near, 0], f.near_stiff_nk[n_near, 1] = site, along, across
+        f.near_slope_nk[n_near, 0], f.near_slope_nk[n_near, 1] = d_k[1], d_k[2]
+        f.far_site[n_far], f.far_stiff_nk[n_far, 0], f.far_stiff_nk[n_far, 1] = site, along, across
         n_near += np.uint64(near)
-        n_far += np.uint64(~near & ((across != 0.0) | (along != 0.0)))
+        n_far += np.uint64((not near) & ((across != 0.0) | (along != 0.0)))
     for q in range(bound_k[2] - bound_k[0], bound_k[3] - bound_k[0]):
-        across, stiffness = _far_stiffness(q, tables, entries)
-        along = (stiffness - across) * per_r_q[q] * per_r_q[q]
+        across, along = far_qk[q, 0], far_qk[q, 1]
         f.far_site[n_far], f.far_stiff_nk[n_far, 0], f.far_stiff_nk[n_far, 1] = site_q[q], along, across
         n_far += np.uint64((across != 0.0) | (along != 0.0))
     f.near_start_i[i + 1], f.far_start_i[i + 1] = n_near, n_far
 
 
 @_fast
-def _frozen_factors(i, site_sl, pairs, tables, entries, slope_s, f):
+def _frozen_factors(i, site_sl, pairs, near_qk, far_qk, slope_s, f):
     """Append the near pairs of row i with frozen atoms, and set what these and far ones do to atom i alone."""
-    n_frozen, bound_k, per_r_q = f.frozen_start_i[i], pairs.bound_ik[i], entries.per_r_q
+    n_frozen, bound_k, slope = f.frozen_start_i[i], pairs.bound_ik[i], slope_s[i]
     site_q = pairs.site_p[bound_k[0] : bound_k[4]]
     block_m, own_x, own_y, own_z = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0, 0.0, 0.0
     for q in range(bound_k[1] - bound_k[0], bound_k[2] - bound_k[0]):
-        slot = pairs.slot_s[site_q[q]]
-        across, stiffness, at_i, at_j = _near_stiffness(q, slope_s[i], slope_s[slot], tables, entries)
-        ux, uy, uz = _direction(site_sl, i, site_q[q], per_r_q[q])
-        block_m = _with_pair(block_m, across, stiffness - across, ux, uy, uz)
-        own_x, own_y, own_z = own_x + at_i * ux, own_y + at_i * uy, own_z + at_i * uz
+        slot, d_k, (x, y, z) = pairs.slot_s[site_q[q]], near_qk[q], _separation(site_sl, i, site_q[q])
+        across, along = _near_stiffness(d_k, slope, slope_s[slot])
+        block_m = _with_pair(block_m, across, along, x, y, z)
+        own_x, own_y, own_z = own_x + d_k[1] * x, own_y + d_k[1] * y, own_z + d_k[1] * z
         frozen_c = f.frozen_nc[n_frozen]
-        frozen_c[0], frozen_c[1], frozen_c[2] = at_j * ux, at_j * uy, at_j * uz
+        frozen_c[0], frozen_c[1], frozen_c[2] = d_k[2] * x, d_k[2] * y, d_k[2] * z
         f.frozen_s[n_frozen] = slot
-        n_frozen += np.uint64(at_j != 0.0)
+        n_frozen += np.uint64(d_k[2] != 0.0)
     for q in range(bound_k[3] - bound_k[0], bound_k[4] - bound_k[0]):
-        across, stiffness = _far_stiffness(q, tables, entries)
-        ux, uy, uz = _direction(site_sl, i, site_q[q], per_r_q[q])
-        block_m = _with_pair(block_m, across, stiffness - across, ux, uy, uz)
+        x, y, z = _separation(site_sl, i, site_q[q])
+        block_m = _with_pair(block_m, far_qk[q, 0], far_qk[q, 1], x, y, z)
     for m in range(6):
         f.block_im[i, m] = block_m[m]
     f.own_ic[i, 0], f.own_ic[i, 1], f.own_ic[i, 2] = own_x, own_y, own_z
@@ -390,14 +359,17 @@ def _frozen_factors(i, site_sl, pairs, tables, entries, slope_s, f):
 
 
 @_fast
-def factors(site_sl, pairs, tables, slope_s, curvature_s, f):
-    """Fill the ``Factors`` f of the place last evaluated, whose F' and F″ are given."""
-    entries = _room_for_entries(pairs.bound_ik)
+def factors(site_sl, pairs, derivative_d, slope_s, curvature_s, f):
+    """Fill the ``Factors`` f of the place last evaluated, whose derivatives, F' and F″ are given."""
+    first = 0
     f.curvature_s[:], f.place_sl[:] = curvature_s, site_sl
     for i in range(len(pairs.bound_ik)):
-        _look_up(i, site_sl, pairs, tables, entries)
-        _mobile_factors(i, pairs, tables, entries, slope_s, f)
-        _frozen_factors(i, site_sl, pairs, tables, entries, slope_s, f)
+        near, room = _room_of_row(pairs.bound_ik[i])
+        near_qk = derivative_d[first : first + 6 * near].reshape((near, 6))
+        far_qk = derivative_d[first + 4 * near : first + room].reshape(((room - 4 * near) // 2, 2))
+        _mobile_factors(i, pairs, near_qk, far_qk, slope_s, f)
+        _frozen_factors(i, site_sl, pairs, near_qk, far_qk, slope_s, f)
+        first += room
 
 
 @_fast

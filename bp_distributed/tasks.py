@@ -144,6 +144,8 @@ def _failed(
 
 
 def _os_cause(error: OSError) -> str:
+    if type(error).__module__.startswith("distributed."):  # its worker is being taken down under it: nobody's fault
+        return "cancelled"
     full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
     return "disk_full" if full else "io"
 

@@ -50,6 +50,7 @@ def folder(tmp_path_factory):
         ("size", "#" * (100 << 20), "is 100 MiB, expected at most 5 MiB"),
         ("long", "name: " + "x" * (4 << 20), r":1: "),
     ],
+    ids=lambda value: value[:10],  # a name of 100 MiB would be in the environment of every child
 )
 def test_b17_bombs_are_refused_within_a_second_and_200_mib(tmp_path, name, text, message):
     path = tmp_path / f"{name}.yaml"

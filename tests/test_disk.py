@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from distributed.comm import CommClosedError
 from small_campaign import write_campaign
 
 from bp_distributed import driver as driver_module
@@ -86,4 +87,19 @@ def test_f22_an_input_output_error_is_the_machines_failure(campaign, monkeypatch
     assert (report.status, report.failure_class, report.cause) == ("failed", "infrastructure", "io")
     assert not store.has_result(task)
     assert attempts_of(store.folder(task))[0].failure["charged"]
+    assert run_job(store.job(task)).status == "done"
+
+
+def test_a_worker_taken_down_under_its_task_charges_nobody(campaign, monkeypatch):
+    store = campaign.start()
+    task = store.plan.tasks[0]
+
+    def broken(path):
+        raise CommClosedError("ConnectionPool closing.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "sync_file", broken)
+        report = run_job(store.job(task))
+    assert (report.status, report.cause, report.charged) == ("failed", "cancelled", False)
+    assert not attempts_of(store.folder(task))[0].failure["charged"]
     assert run_job(store.job(task)).status == "done"

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from bp_distributed.physics.pair_row import LANES, NUMBER, SHORT, VECTOR, Arrays, Row, whole
 
 _SPLINES = 3
-"""Of a near pair; a table's row holds their constant, then their linear, square and cubic coefficients."""
+"""Of a near pair; a row of its table holds their values, then their slopes."""
 
 
 @intrinsic

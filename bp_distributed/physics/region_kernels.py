@@ -129,21 +129,6 @@ class Factors(NamedTuple):
 
 
 @_inline
-def _value(c_m, first, p):
-    return ((c_m[first + 3] * p + c_m[first + 2]) * p + c_m[first + 1]) * p + c_m[first]
-
-
-@_inline
-def _slope(c_m, first, p, scale):
-    return ((3.0 * c_m[first + 3] * p + 2.0 * c_m[first + 2]) * p + c_m[first + 1]) * scale
-
-
-@_inline
-def _curvature(c_m, first, p, scale):
-    return (6.0 * c_m[first + 3] * p + 2.0 * c_m[first + 2]) * scale * scale
-
-
-@_inline
 def _knot(x, scale, n_knots):
     p = x * scale
     knot = min(max(int(p), 0), n_knots - 2)
@@ -233,8 +218,9 @@ def _pair_sums(site_sl, pairs, tables, rho_s, energy_i, gradient_ml, derivative_
 def _embed(s, species_s, rho_s, tables, energy_s, slope_s, curvature_s):
     knot, p = _knot(rho_s[s], tables.embedding_scale, tables.n_embedding)
     c_m = tables.embedding_tm[species_s[s] * tables.n_embedding + knot]
-    energy_s[s], slope_s[s] = _value(c_m, 0, p), _slope(c_m, 0, p, tables.embedding_scale)
-    curvature_s[s] = _curvature(c_m, 0, p, tables.embedding_scale)
+    energy_s[s] = ((c_m[3] * p + c_m[2]) * p + c_m[1]) * p + c_m[0]
+    slope_s[s] = ((3.0 * c_m[3] * p + 2.0 * c_m[2]) * p + c_m[1]) * tables.embedding_scale
+    curvature_s[s] = (6.0 * c_m[3] * p + 2.0 * c_m[2]) * tables.embedding_scale * tables.embedding_scale
     if rho_s[s] > tables.rho_max:
         energy_s[s] += slope_s[s] * (rho_s[s] - tables.rho_max)
         curvature_s[s] = 0.0
